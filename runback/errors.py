@@ -1,0 +1,127 @@
+"""Everything that a user can cause, as exceptions that word themselves.
+
+RunbackError
+├── EngineError          a container engine that was asked for is not to be had
+├── GpuRequired          RUNBACK_GPU=required and there is no GPU to give
+├── ImageError           the image could not be built
+├── EnvironmentMissing   no Python that can carry the locked environment
+├── EnvironmentDrift     the environment is not what its lock says
+├── EnvironmentFailed    the locked environment could not be made
+├── DiskFull             not enough room for what is about to be written
+├── StoreError           the tracking store cannot be used as it is
+├── PortTaken            somebody else listens there
+├── ParamsError          parameters out of range or unknown, all at once
+├── DatasetError         a data set that cannot be had or read
+└── DeterminismError     a switch that did not take
+
+Standard library only, Python 3.9: the launcher runs before there is an environment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+class RunbackError(Exception):
+    """An error that is the user's to mend: `str()` says what, `hint` how (a line to paste, or "")."""
+
+    exit_status = 3
+    hint = ""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint or self.hint
+
+
+class EngineError(RunbackError):
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(
+            f"{name} was asked for and cannot be used: {reason}",
+            "RUNBACK_ENGINE=venv ./run_script.bash … runs without a container engine",
+        )
+
+
+class GpuRequired(RunbackError):
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"RUNBACK_GPU=required, and there is none: {reason}",
+            "RUNBACK_GPU=auto ./run_script.bash … runs without one",
+        )
+
+
+class ImageError(RunbackError):
+    def __init__(self, tag: str, command: str, status: int, reason: str, hint: str) -> None:
+        why = f" ({reason})" if reason else ""
+        super().__init__(f"{command} for {tag} ended with status {status}{why}", hint)
+
+
+class EnvironmentMissing(RunbackError):
+    def __init__(self, looked_at: Sequence[str]) -> None:
+        tried = "; ".join(looked_at) or "no python3 on PATH"
+        super().__init__(
+            f"the environment needs Python 3.11 or 3.12 with its venv module, found: {tried}",
+            "apt-get install python3-venv, or name one: RUNBACK_PYTHON=/path/to/python3.12",
+        )
+
+
+class EnvironmentDrift(RunbackError):
+    def __init__(self, where: Path, drifts: Sequence[str]) -> None:
+        shown = "\n  ".join(drifts[:5])
+        more = f"\n  and {len(drifts) - 5} more" if len(drifts) > 5 else ""
+        super().__init__(
+            f"{where} and its lock disagree\n  {shown}{more}",
+            "./run_script.bash --repair installs what the lock says again",
+        )
+
+
+class EnvironmentFailed(RunbackError):
+    def __init__(self, where: Path, step: str, log: Path, last: str) -> None:
+        super().__init__(
+            f"{where} could not be made: {step} failed: {last}",
+            f"the whole output is in {log}; the same command tries again, with what pip has downloaded",
+        )
+
+
+class DiskFull(RunbackError):
+    def __init__(self, where: Path, free_bytes: int, needed_bytes: int, what: str) -> None:
+        super().__init__(
+            f"{what} needs about {needed_bytes / 1e9:.0f} GB, "
+            f"and {where} has {free_bytes / 1e9:.1f} GB free",
+            f"df -h {where}",
+        )
+
+
+class StoreError(RunbackError):
+    pass
+
+
+class PortTaken(RunbackError):
+    def __init__(self, port: int, free: int) -> None:
+        super().__init__(
+            f"port {port} of 127.0.0.1 is taken by another program",
+            f"./run_mlflow_ui.bash --port {free}",
+        )
+
+
+class ParamsError(RunbackError):
+    exit_status = 2
+
+    def __init__(self, problems: Sequence[str], script: str) -> None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(
+            f"{count} in the parameters\n  " + "\n  ".join(problems), f"python {script} --help"
+        )
+        self.problems = list(problems)
+
+
+class DatasetError(RunbackError):
+    pass
+
+
+class DeterminismError(RunbackError):
+    def __init__(self, switches: Sequence[str]) -> None:
+        super().__init__("asked for and not so when read back: " + ", ".join(switches))

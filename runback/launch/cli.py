@@ -1,0 +1,219 @@
+"""Choose where a command runs, say so, and become it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from runback.errors import EngineError, GpuRequired, RunbackError
+from runback.launch import container, engine, image, inside, kind, venv
+from runback.launch.progress import Progress
+from runback.terminal import say
+from runback.ui import free_port, parse_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runback.launch.engine import Absent, Engine
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCK_IN_IMAGE = Path("/opt/venv/lock.sha256")
+ENGINES = ("auto", "docker", "podman", "venv")
+
+RUN_USAGE = """\
+Usage: ./run_script.bash COMMAND [ARGUMENT ...]
+
+Run a command in the locked environment: in a container of the project's image,
+or in .venv where no container engine answers.
+
+  ./run_script.bash python train_mlflow.py --epochs 5
+  ./run_script.bash pytest
+  ./run_script.bash bash            a shell in the environment
+
+  --build     make the environment, run nothing
+  --repair    install again what .venv's lock says, run nothing
+
+Environment variables:
+  RUNBACK_ENGINE       auto (default), docker, podman, venv
+  RUNBACK_GPU          auto (default), required, none
+  RUNBACK_ENGINE_ARGS  more arguments of docker run: "--volume /data:/data:ro"
+  RUNBACK_BUILD_ARGS   more arguments of docker build: "--build-arg BASE=…"
+  RUNBACK_PYTHON       the Python that .venv is made with (3.11 or 3.12)
+"""
+
+UI_USAGE = """\
+Usage: ./run_mlflow_ui.bash [--port PORT]
+
+Open the MLflow UI on this project's runs, at http://localhost:5000
+(from another machine: ssh -L 5000:localhost:5000 SERVER).
+"""
+
+
+def main() -> int:
+    """Run `run COMMAND…` or `ui [--port N]`; return only when there is nothing to become."""
+    verb, arguments = sys.argv[1], sys.argv[2:]
+    return {"run": run, "ui": ui}[verb](arguments)
+
+
+def run(command: Sequence[str]) -> int:
+    """Become `command` in the environment that RUNBACK_ENGINE names or that there is."""
+    if not command or command[0] in ("-h", "--help"):
+        print(RUN_USAGE, end="", file=sys.stdout if command else sys.stderr)
+        return 0 if command else 2
+    if command[0].startswith("-") and command[0] not in ("--build", "--repair"):
+        print(f"error: no such option: {command[0]}\n\n{RUN_USAGE}", end="", file=sys.stderr)
+        return 2
+    if LOCK_IN_IMAGE.exists():
+        return _in_this_image(command)
+    found = _engine()
+    if isinstance(found, engine.Engine) and command[0] != "--repair":
+        return _in_container(found, command, ports=())
+    if isinstance(found, engine.Absent):
+        _require_gpu(kind.has_nvidia_driver(), "no NVIDIA driver is loaded here")
+        say(f"{found.name} cannot be used ({found.reason}); running in .venv, {_gpu_here()}")
+    return _in_venv(kind.full(), command)
+
+
+def ui(arguments: Sequence[str]) -> int:
+    """Become the MLflow UI, in an environment that is there, or in a light one that is made."""
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(UI_USAGE, end="")
+        return 0
+    port = free_port(parse_port(arguments))
+    command = ["python", "-m", "runback", "ui", "--port", str(port)]
+    if LOCK_IN_IMAGE.exists():
+        return _in_this_image(command)
+    choice = _choice("RUNBACK_ENGINE", ENGINES)
+    if choice in ("auto", "venv") and venv.is_ready(ROOT, kind.full()):
+        return _in_venv(kind.full(), command)
+    found = _engine()
+    if isinstance(found, engine.Engine) and (
+        choice != "auto" or image.exists(found, image.tag(ROOT, _words("RUNBACK_BUILD_ARGS")))
+    ):
+        return _in_container(found, command, ports=(port,))
+    return _in_venv(kind.LIGHT, command)
+
+
+def _in_this_image(command: Sequence[str]) -> int:
+    """Become the command here: this is a container of the image already."""
+    if command[0].startswith("-"):
+        raise RunbackError("this is a container: its environment is made by building its image")
+    if LOCK_IN_IMAGE.read_text().split()[0] != image.lock_digest(ROOT).partition(":")[2]:
+        say("requirements.txt has changed since this image was built: rebuild the container")
+    _become(command, os.environ)
+
+
+def _in_venv(which: kind.Kind, command: Sequence[str]) -> int:
+    venv.ensure(ROOT, which, Progress(), repair=command[0] == "--repair")
+    if command[0].startswith("-"):
+        return 0
+    environ = venv.variables(ROOT / which.folder, os.environ)
+    wanted = inside.variables(ROOT, environ)
+    if inside.lacks_store(ROOT, wanted):
+        # MLflow makes it, and MLflow is in there, not here.
+        script = str(ROOT / "runback" / "launch" / "inside.py")
+        inside.become([str(venv.python(ROOT, which)), script, *command], wanted)
+    inside.become(command, wanted)
+
+
+def _in_container(found: Engine, command: Sequence[str], ports: Sequence[int]) -> int:
+    gpu = _hand_over_gpu(found)
+    build_args = _words("RUNBACK_BUILD_ARGS")
+    tag = image.tag(ROOT, build_args)
+    if not image.exists(found, tag):
+        say(f"building the image {tag} (once for this lock; downloads about 7 GB)")
+        image.build(found, ROOT, tag, build_args, dict(os.environ))
+    if command[0] == "--build":
+        return 0
+    extra = _words("RUNBACK_ENGINE_ARGS")
+    if ports and not container.uses_host_network(extra):
+        extra = [*extra, *(f"--publish=127.0.0.1:{port}:{port}" for port in ports)]
+        command = [*command, "--host", "0.0.0.0"]
+    say(f"{found.name} {found.version}, image {tag}, {_gpu_words(found, gpu)}")
+    caller = _caller()
+    caller.home.mkdir(parents=True, exist_ok=True)
+    words = container.run_command(
+        found, tag, ROOT, caller, os.environ, gpu=gpu, extra=extra, command=command
+    )
+    inside.become(words, os.environ)
+
+
+def _become(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
+    wanted = inside.variables(ROOT, environ)
+    inside.prepare_store(ROOT, wanted, say)
+    inside.become(command, wanted)
+
+
+def _engine() -> Engine | Absent:
+    """Return the engine to use, or why there is none. Raises EngineError if one was asked for."""
+    choice = _choice("RUNBACK_ENGINE", ENGINES)
+    if choice == "venv":
+        return engine.Absent("a container", "RUNBACK_ENGINE=venv")
+    found = engine.find(choice, os.environ.get("PATH"))
+    if choice != "auto" and isinstance(found, engine.Absent):
+        raise EngineError(found.name, found.reason)
+    return found
+
+
+def _choice(name: str, allowed: Sequence[str]) -> str:
+    value = os.environ.get(name) or "auto"
+    if value not in allowed:
+        raise RunbackError(f"{name}={value}: it can be {', '.join(allowed)}")
+    return value
+
+
+def _words(name: str) -> list[str]:
+    try:
+        return shlex.split(os.environ.get(name, ""))
+    except ValueError as error:
+        raise RunbackError(f"{name} cannot be split into words: {error}") from error
+
+
+def _hand_over_gpu(found: Engine) -> bool:
+    wanted = _choice("RUNBACK_GPU", ("auto", "required", "none"))
+    if wanted == "none":
+        return False
+    _require_gpu(bool(found.gpu), f"{found.name} has no NVIDIA runtime")
+    return bool(found.gpu)
+
+
+def _require_gpu(there: bool, reason: str) -> None:
+    if not there and _choice("RUNBACK_GPU", ("auto", "required", "none")) == "required":
+        raise GpuRequired(reason)
+
+
+def _gpu_words(found: Engine, gpu: bool) -> str:
+    if gpu:
+        return "all GPUs"
+    return "no GPU (RUNBACK_GPU=none)" if found.gpu else f"no GPU ({found.name} has no NVIDIA runtime)"
+
+
+def _gpu_here() -> str:
+    return "with the GPUs here" if kind.has_nvidia_driver() else "no GPU"
+
+
+def _caller() -> container.Caller:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cwd = Path.cwd()
+    if cwd == Path("/"):
+        raise RunbackError("the folder / cannot be mounted in a container", f"cd {ROOT}")
+    return container.Caller(
+        uid=os.getuid(),
+        gid=os.getgid(),
+        user=_user_name(),
+        cwd=cwd,
+        home=(cache / "runback" / "home").resolve(),
+        stdin=not sys.stdin.isatty() or container.is_foreground(0),
+        terminal=container.is_terminal(),
+    )
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a uid without a passwd entry
+        return f"uid{os.getuid()}"

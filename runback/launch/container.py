@@ -1,0 +1,153 @@
+"""Word the command that runs a command in a container as if it ran on the host."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runback.launch.engine import Engine
+
+# Variables that change a training or how it is shown; others stay on the host,
+# secrets among them. RUNBACK_ENGINE_ARGS="--env NAME" hands over one more.
+PASSED = (
+    *("COLORTERM", "FORCE_COLOR", "LANG", "LC_ALL", "NO_COLOR", "TERM", "TZ"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "DO_NOT_TRACK", "PYTHONHASHSEED"),
+    *("RUNBACK_LEDGER", "RUNBACK_RECORD", "XLA_FLAGS"),
+)
+PASSED_PREFIXES = ("ATEN_", "KERAS_", "MKL_", "MLFLOW_", "NCCL_", "OMP_", "PYTORCH_", "TF_", "TORCH_")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who runs the command, and from where.
+
+    cwd, home: absolute, without symbolic links; `home` is where the container's
+    home lies on the host, so that downloads and caches outlive it.
+    stdin: whether input can reach the command; terminal: whether all three
+    streams are one terminal, in the foreground.
+    """
+
+    uid: int
+    gid: int
+    user: str
+    cwd: Path
+    home: Path
+    stdin: bool
+    terminal: bool
+
+
+def run_command(
+    engine: Engine,
+    image: str,
+    root: Path,
+    caller: Caller,
+    environ: Mapping[str, str],
+    gpu: bool,
+    extra: Sequence[str],
+    command: Sequence[str],
+) -> list[str]:
+    """Return the `docker run` or `podman run` that runs `command` in `image`."""
+    return [
+        *(engine.program, "run", "--rm"),
+        *(["--interactive"] if caller.stdin else []),
+        *(["--tty"] if caller.terminal else []),
+        *(engine.gpu if gpu else ()),
+        *_user(engine, caller),
+        *_mounts(root, caller),
+        *("--workdir", str(caller.cwd)),
+        *_variables(caller, environ),
+        # torch's data-loader workers hand batches over in /dev/shm; the engine's 64 MB are too few.
+        *("--shm-size", "8g"),
+        *extra,
+        image,
+        *("python", str(root / "runback" / "launch" / "inside.py"), *command),
+    ]
+
+
+def _user(engine: Engine, caller: Caller) -> list[str]:
+    """Make what is written on the host the caller's, never root's."""
+    if engine.rootless and engine.name == "podman":
+        return ["--userns=keep-id", "--user", f"{caller.uid}:{caller.gid}", *_no_selinux_labels()]
+    if engine.rootless:
+        # Rootless Docker has no keep-id: there, root inside is the caller outside.
+        return ["--user", "0:0"]
+    user = ["--user", f"{caller.uid}:{caller.gid}"]
+    return user + (_no_selinux_labels() if engine.name == "podman" else [])
+
+
+def _no_selinux_labels() -> list[str]:
+    # Relabelling a project for one container would lock other programs out of it.
+    return ["--security-opt", "label=disable"]
+
+
+def _mounts(root: Path, caller: Caller) -> list[str]:
+    folders = [root, caller.home]
+    if git := _git_folder_elsewhere(root):
+        folders.append(git)
+    if not _is_within(caller.cwd, root):
+        folders.insert(0, caller.cwd)  # an outer folder first, so that it hides none
+    return [word for folder in folders for word in ("--mount", _bind(folder))]
+
+
+def _bind(folder: Path) -> str:
+    """Return a --mount value; the engine reads it as CSV, so commas and quotes are quoted."""
+    fields = io.StringIO()
+    row = ["type=bind", f"source={folder}", f"target={folder}"]
+    csv.writer(fields, lineterminator="").writerow(row)
+    return fields.getvalue()
+
+
+def _git_folder_elsewhere(root: Path) -> Path | None:
+    """Return the repository's own folder where the project is a worktree or a submodule."""
+    pointer = root / ".git"
+    if not pointer.is_file():
+        return None
+    target = Path(pointer.read_text().partition("gitdir:")[2].strip())
+    gitdir = target if target.is_absolute() else (root / target).resolve()
+    common = gitdir / "commondir"
+    if common.is_file():
+        gitdir = (gitdir / common.read_text().strip()).resolve()
+    return gitdir if gitdir.is_dir() and not _is_within(gitdir, root) else None
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    return path == folder or folder in path.parents
+
+
+def _variables(caller: Caller, environ: Mapping[str, str]) -> list[str]:
+    passed = [name for name in sorted(environ) if name in PASSED or name.startswith(PASSED_PREFIXES)]
+    # A name without a value is read from our own environment: no secret in `ps`.
+    words = [word for name in passed for word in ("--env", name)]
+    # getpass.getuser(), which MLflow and torch call, must not need a passwd entry.
+    fixed = {"HOME": str(caller.home), "USER": caller.user, "LOGNAME": caller.user}
+    return words + [word for name, value in fixed.items() for word in ("--env", f"{name}={value}")]
+
+
+def uses_host_network(extra: Sequence[str]) -> bool:
+    """Say whether the engine's extra arguments put the container on the host's network."""
+    joined = " ".join(extra).replace("=", " ")
+    return "--network host" in joined or "--net host" in joined
+
+
+def is_foreground(terminal: int) -> bool:
+    """Say whether this process may read the terminal; one in the background would be stopped."""
+    import os
+
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def is_terminal() -> bool:
+    """Say whether stdin, stdout and stderr are a terminal that we may read."""
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    return all(stream is not None and stream.isatty() for stream in streams) and is_foreground(0)

@@ -1,0 +1,85 @@
+"""Prepare what a command finds in the environment, then become that command.
+
+In a container this file is started as a script: python inside.py COMMAND…
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def variables(root: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the command's environment: what was given, and what is not yet set.
+
+    The store is absolute, so that a script which is started in a subfolder, or
+    which changes folder, logs to the same one. MLflow 3.17 puts artifacts into
+    `mlruns` of the working directory unless the (private) variable
+    _MLFLOW_SERVER_ARTIFACT_ROOT says where; a test watches that it still does.
+    """
+    wanted = dict(given)
+    defaults = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": f"{root}/mlruns",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "GIT_PYTHON_REFRESH": "quiet",
+        # Set order is part of a training; Python reads this at its start only.
+        "PYTHONHASHSEED": "0",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    for name, value in defaults.items():
+        wanted.setdefault(name, value)
+    paths = [str(root), *filter(None, given.get("PYTHONPATH", "").split(os.pathsep))]
+    wanted["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    return wanted
+
+
+def become(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
+    """Replace this process by `command`, found on `environ`'s PATH. Exits as a shell would."""
+    try:
+        os.execvpe(command[0], list(command), dict(environ))
+    except FileNotFoundError:
+        print(f'error: there is no command "{command[0]}" in the environment', file=sys.stderr)
+        sys.exit(127)
+    except OSError as error:
+        print(f'error: cannot run "{command[0]}": {error.strerror}', file=sys.stderr)
+        sys.exit(126)
+
+
+def main() -> NoReturn:
+    """Make the store if it is not there yet, then run the command that was given."""
+    sys.path[:1] = [str(ROOT)]  # not this file's folder: its modules are not top-level ones
+    from runback.errors import RunbackError
+    from runback.terminal import report, say
+
+    environ = variables(ROOT, os.environ)
+    try:
+        prepare_store(ROOT, environ, say)
+    except RunbackError as error:
+        sys.exit(report(error))
+    become(sys.argv[1:], environ)
+
+
+def lacks_store(root: Path, environ: Mapping[str, str]) -> bool:
+    """Say whether the command would find no store where the project's own should be."""
+    database = root / "mlflow.db"
+    return environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{database}" and not database.exists()
+
+
+def prepare_store(root: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Make the project's own store unless it exists or MLflow was pointed elsewhere."""
+    if lacks_store(root, environ):
+        from runback.store.create import create
+
+        create(root / "mlflow.db", say)
+
+
+if __name__ == "__main__":
+    main()

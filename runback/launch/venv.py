@@ -1,0 +1,137 @@
+"""Make a virtual environment from the lock, keep it right, and find it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+from runback.errors import DiskFull, EnvironmentDrift, EnvironmentFailed
+from runback.launch.base_python import find_python, fits
+from runback.launch.install import install, uninstall
+from runback.launch.kind import digest, normalised
+from runback.locked import locked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from runback.launch.kind import Kind
+    from runback.launch.progress import Progress
+
+
+def stamp(root: Path, kind: Kind) -> dict[str, Any]:
+    """Return what was written down when the environment was complete; {} if it never was."""
+    try:
+        return dict(json.loads(_stamp_file(root, kind).read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def is_ready(root: Path, kind: Kind) -> bool:
+    """Say whether the environment is there, complete, and made from today's lock."""
+    return stamp(root, kind).get("lock") == digest(root, kind) and python(root, kind).exists()
+
+
+def python(root: Path, kind: Kind) -> Path:
+    return root / kind.folder / "bin" / "python"
+
+
+def drifts(root: Path, kind: Kind) -> list[str]:
+    """Return how the installed names and versions differ from those at its making.
+
+    One listing of site-packages: `runback verify --deep` looks into the files.
+    What the user has installed besides is theirs, and no drift.
+    """
+    then = _packages(stamp(root, kind))
+    now = installed(root, kind)
+    return [
+        f"{name} {version}: " + (f"{now[name]} is installed" if name in now else "not installed")
+        for name, version in sorted(then.items())
+        if now.get(name) != version
+    ]
+
+
+def _packages(stamp: dict[str, Any]) -> dict[str, str]:
+    return dict(stamp.get("packages") or {})
+
+
+def installed(root: Path, kind: Kind) -> dict[str, str]:
+    """Return name and version of every installed distribution, names normalised (PEP 503)."""
+    found = {}
+    for folder in (root / kind.folder).glob("lib/python3*/site-packages/*.dist-info"):
+        name, _, version = folder.name[: -len(".dist-info")].rpartition("-")
+        found[normalised(name)] = version
+    return found
+
+
+def variables(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables of a command in the virtual environment `folder`."""
+    wanted = {name: value for name, value in given.items() if name != "PYTHONHOME"}
+    paths = [str(folder / "bin"), *given.get("PATH", os.defpath).split(os.pathsep)]
+    return {**wanted, "VIRTUAL_ENV": str(folder), "PATH": os.pathsep.join(dict.fromkeys(paths))}
+
+
+def ensure(root: Path, kind: Kind, progress: Progress, repair: bool = False) -> None:
+    """Make the environment, or bring it up to a changed lock; return at once if it is right.
+
+    Several at a time: one makes it, the others wait. Stopped half way, it is made anew
+    (pip keeps what was downloaded).
+    Raises EnvironmentMissing, DiskFull, EnvironmentFailed, EnvironmentDrift.
+    """
+    if is_ready(root, kind) and not repair:
+        if found := drifts(root, kind):
+            raise EnvironmentDrift(root / kind.folder, found)
+        return
+    with locked(root / ".runback" / f"{kind.folder[1:]}.lock", progress.waiting):
+        if not is_ready(root, kind) or repair:
+            _make(root, kind, progress, repair)
+
+
+def _make(root: Path, kind: Kind, progress: Progress, repair: bool) -> None:
+    folder, began_s = root / kind.folder, time.monotonic()
+    _check_room(folder, kind)
+    progress.begin(kind.folder, kind.lock, kind.download)
+    before = stamp(root, kind)
+    # Gone while we work: stopped half way, the next one cannot take ours for complete.
+    _stamp_file(root, kind).unlink(missing_ok=True)
+    if not before or not fits(python(root, kind)):
+        _create(root, kind)
+    asked_for = install(root, kind, python(root, kind), progress, again=repair)
+    # What an earlier lock brought and this one does not; the user's own additions stay.
+    uninstall(python(root, kind), _packages(before).keys() - asked_for)
+    _write_stamp(root, kind, asked_for)
+    progress.end(kind.folder, time.monotonic() - began_s)
+
+
+def _create(root: Path, kind: Kind) -> None:
+    base = find_python()
+    folder = root / kind.folder
+    command = [base, "-m", "venv", "--clear", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        log = root / ".runback" / f"{kind.folder[1:]}.log"
+        log.write_text(done.stdout + done.stderr)
+        last = (done.stdout + done.stderr).strip().splitlines()[-1:] or ["no output"]
+        raise EnvironmentFailed(folder, f"{base} -m venv", log, last[0])
+
+
+def _check_room(folder: Path, kind: Kind) -> None:
+    free = shutil.disk_usage(folder.parent).free
+    have = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.exists() else 0
+    if free + have < kind.needed_bytes:
+        raise DiskFull(folder.parent, free, kind.needed_bytes, kind.folder)
+
+
+def _stamp_file(root: Path, kind: Kind) -> Path:
+    return root / kind.folder / "runback.json"
+
+
+def _write_stamp(root: Path, kind: Kind, asked_for: set[str]) -> None:
+    packages = {n: v for n, v in sorted(installed(root, kind).items()) if n in asked_for}
+    draft = _stamp_file(root, kind).with_suffix(".draft")
+    draft.write_text(json.dumps({"lock": digest(root, kind), "packages": packages}, indent=1))
+    draft.rename(_stamp_file(root, kind))

@@ -1,0 +1,1 @@
+"""The tracking store: MLflow's SQLite database beside `mlruns/`."""
