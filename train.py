@@ -84,8 +84,7 @@ def configure(argv: Sequence[str]) -> Config:
 
 def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Result:
     """Train a new model. Same config, same machine, same bits."""
-    set_backend()
-    determinism.prepare(config.threads)
+    prepare(config)
     switches = determinism.seed_keras(config.seed, config.threads)
     data = load_data(config.dataset)
     model = build_model(config, data)
@@ -102,11 +101,12 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
     return Result(model, data, fitted.history, switches)
 
 
-def set_backend() -> None:
-    """Choose Keras's backend before its import: KERAS_BACKEND, or tensorflow."""
+def prepare(config: Config) -> None:
+    """Set what must stand before a framework is imported: Keras's backend, threads, kernels."""
     backend = os.environ.setdefault("KERAS_BACKEND", BACKENDS[0])
     if backend not in BACKENDS:
         raise RunbackError(f"KERAS_BACKEND={backend}: the lock has {' and '.join(BACKENDS)}")
+    determinism.prepare(config.threads)
 
 
 def load_data(dataset: str) -> Data:
@@ -142,7 +142,14 @@ def _download(dataset: str) -> Any:
 
     try:
         return getattr(keras.datasets, dataset).load_data()
-    except (OSError, EOFError, ValueError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise _download_failed(dataset, error) from error
     except Exception as error:
         # Keras wraps a failed download in a bare Exception (keras file_utils.get_file).

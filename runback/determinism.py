@@ -23,7 +23,10 @@ Switches = dict[str, str | int | bool | None]
 
 
 def prepare(threads: int) -> None:
-    """Set what the frameworks read at their import; after it, this has no effect."""
+    """Set what the frameworks read at their import.
+
+    Too late after it: reading back finds that (mlflow.keras imports TensorFlow).
+    """
     os.environ.update(
         {
             "OMP_NUM_THREADS": str(threads),
@@ -79,12 +82,11 @@ def _read_common(seed: int) -> Switches:
     """Read the generators back: the state of a fresh one with this seed, or None."""
     import numpy as np
 
-    _, keys, position, *_ = np.random.get_state(legacy=True)
-    fresh = np.random.RandomState(seed).get_state(legacy=True)
-    numpy_is_fresh = position == fresh[2] and bool((keys == fresh[1]).all())
+    numpy_now = np.random.get_state(legacy=False)["state"]
+    numpy_fresh = np.random.RandomState(seed).get_state(legacy=False)["state"]
     return {
         "python_seed": seed if random.getstate() == random.Random(seed).getstate() else None,
-        "numpy_seed": seed if numpy_is_fresh else None,
+        "numpy_seed": seed if str(numpy_now) == str(numpy_fresh) else None,
         # Python reads this at its start; run_script.bash sets it. Recorded, not demanded.
         "python_hash_seed": os.environ.get("PYTHONHASHSEED", "random"),
     }
@@ -102,7 +104,7 @@ def _seed_tensorflow(seed: int, threads: int) -> Switches:
         "tensorflow_seed": seed,
         "tensorflow_deterministic": True,
         "tensorflow_threads": threads,
-        "tensorflow_onednn": "0",
+        "tensorflow_onednn": False,
     }
 
 
@@ -121,13 +123,15 @@ def _read_tensorflow() -> Switches:
     import tensorflow as tf
     from tensorflow.python.eager import context
     from tensorflow.python.framework import config
+    from tensorflow.python.util import _pywrap_util_port
 
     return {
         "keras_seed": keras.src.utils.rng_utils.get_random_seed(),
         "tensorflow_seed": context.global_seed(),
         "tensorflow_deterministic": config.is_op_determinism_enabled(),
         "tensorflow_threads": tf.config.threading.get_intra_op_parallelism_threads(),
-        "tensorflow_onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
+        # What TensorFlow took at its import, not what the variable says now.
+        "tensorflow_onednn": _pywrap_util_port.IsMklEnabled(),
         "tensorflow_tf32": config.tensor_float_32_execution_enabled(),
     }
 

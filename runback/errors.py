@@ -7,6 +7,7 @@ RunbackError
 ├── EnvironmentMissing   no Python that can carry the locked environment
 ├── EnvironmentDrift     the environment is not what its lock says
 ├── EnvironmentFailed    the locked environment could not be made
+├── LockMissing          no lock to compare an environment with
 ├── DiskFull             not enough room for what is about to be written
 ├── StoreError           the tracking store cannot be used as it is
 ├── PortTaken            somebody else listens there
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class RunbackError(Exception):
-    """An error that is the user's to mend: `str()` says what, `hint` how (a line to paste, or "")."""
+    """What a user can mend: `str()` says what is wrong, `hint` how (a line to paste, or "")."""
 
     exit_status = 3
     hint = ""
@@ -82,7 +83,15 @@ class EnvironmentFailed(RunbackError):
     def __init__(self, where: Path, step: str, log: Path, last: str) -> None:
         super().__init__(
             f"{where} could not be made: {step} failed: {last}",
-            f"the whole output is in {log}; the same command tries again, with what pip has downloaded",
+            f"less {log}   # all of its output; pip keeps what it has downloaded",
+        )
+
+
+class LockMissing(RunbackError):
+    def __init__(self, lock: Path, reason: str) -> None:
+        super().__init__(
+            f"there is no lock to compare with at {lock}: {reason}",
+            "runback verify requirements.txt",
         )
 
 

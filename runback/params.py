@@ -35,7 +35,7 @@ class Between:
     above: bool = False
     below: bool = False
 
-    def admits(self, value: Any) -> bool:
+    def admits(self, value: float) -> bool:
         low = self.low < value if self.above else self.low <= value
         return low and (value < self.high if self.below else value <= self.high)
 
@@ -50,7 +50,7 @@ class OneOf:
 
     choices: tuple[str, ...]
 
-    def admits(self, value: Any) -> bool:
+    def admits(self, value: object) -> bool:
         return value in self.choices
 
     def __str__(self) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runback.launch.engine import Absent, Engine
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCK_IN_IMAGE = Path("/opt/venv/lock.sha256")
+LOCK_IN_IMAGE = Path("/opt/venv/lock.txt")
 ENGINES = ("auto", "docker", "podman", "venv")
 
 RUN_USAGE = """\
@@ -102,7 +102,7 @@ def _in_this_image(command: Sequence[str]) -> int:
     """Become the command here: this is a container of the image already."""
     if command[0].startswith("-"):
         raise RunbackError("this is a container: its environment is made by building its image")
-    if LOCK_IN_IMAGE.read_text().split()[0] != image.lock_digest(ROOT).partition(":")[2]:
+    if LOCK_IN_IMAGE.read_bytes() != (ROOT / "requirements.txt").read_bytes():
         say("requirements.txt has changed since this image was built: rebuild the container")
     _become(command, os.environ)
 
@@ -189,7 +189,9 @@ def _require_gpu(there: bool, reason: str) -> None:
 def _gpu_words(found: Engine, gpu: bool) -> str:
     if gpu:
         return "all GPUs"
-    return "no GPU (RUNBACK_GPU=none)" if found.gpu else f"no GPU ({found.name} has no NVIDIA runtime)"
+    return (
+        "no GPU (RUNBACK_GPU=none)" if found.gpu else f"no GPU ({found.name} has no NVIDIA runtime)"
+    )
 
 
 def _gpu_here() -> str:

@@ -22,7 +22,17 @@ PASSED = (
     *("CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "DO_NOT_TRACK", "PYTHONHASHSEED"),
     *("RUNBACK_LEDGER", "RUNBACK_RECORD", "XLA_FLAGS"),
 )
-PASSED_PREFIXES = ("ATEN_", "KERAS_", "MKL_", "MLFLOW_", "NCCL_", "OMP_", "PYTORCH_", "TF_", "TORCH_")
+PASSED_PREFIXES = (
+    "ATEN_",
+    "KERAS_",
+    "MKL_",
+    "MLFLOW_",
+    "NCCL_",
+    "OMP_",
+    "PYTORCH_",
+    "TF_",
+    "TORCH_",
+)
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,9 @@ def _is_within(path: Path, folder: Path) -> bool:
 
 
 def _variables(caller: Caller, environ: Mapping[str, str]) -> list[str]:
-    passed = [name for name in sorted(environ) if name in PASSED or name.startswith(PASSED_PREFIXES)]
+    passed = [
+        name for name in sorted(environ) if name in PASSED or name.startswith(PASSED_PREFIXES)
+    ]
     # A name without a value is read from our own environment: no secret in `ps`.
     words = [word for name in passed for word in ("--env", name)]
     # getpass.getuser(), which MLflow and torch call, must not need a passwd entry.

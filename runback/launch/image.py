@@ -104,7 +104,9 @@ def _has_buildkit(engine: Engine) -> bool:
     version = subprocess.run(asked, capture_output=True, text=True).stdout
     if version.split(".")[0].isdigit() and int(version.split(".")[0]) < 23:
         return True
-    return subprocess.run([engine.program, "buildx", "version"], capture_output=True).returncode == 0
+    return (
+        subprocess.run([engine.program, "buildx", "version"], capture_output=True).returncode == 0
+    )
 
 
 def _check_room(engine: Engine) -> None:

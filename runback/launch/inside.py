@@ -32,7 +32,7 @@ def variables(root: Path, given: Mapping[str, str]) -> dict[str, str]:
         "GIT_PYTHON_REFRESH": "quiet",
         # Set order is part of a training; Python reads this at its start only.
         "PYTHONHASHSEED": "0",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     for name, value in defaults.items():
         wanted.setdefault(name, value)

@@ -7,7 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from runback.errors import EnvironmentFailed
-from runback.launch.kind import names, normalised, requirements, without_replaced
+from runback.launch.kind import normalised, requirements, without_replaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
-def install(root: Path, kind: Kind, python: Path, progress: Progress, again: bool) -> set[str]:
-    """Install what the lock says; return the names of the packages it asked for.
+def install(root: Path, kind: Kind, python: Path, progress: Progress, again: bool) -> str:
+    """Install what the lock says; return the text of what was installed.
 
     again: also what is installed already. Raises EnvironmentFailed.
     """
-    lock = root / kind.lock
+    lock, overlay = root / kind.lock, ""
+    text = lock.read_text()
     if kind.overlay and _install_overlay(root, kind, python, again):
-        text = without_replaced(kind, lock.read_text())
+        overlay = (root / kind.overlay).read_text()
+        text = without_replaced(kind, text)
         lock = root / ".runback" / f"{kind.folder[1:]}.txt"
         lock.write_text(text)
     elif kind.overlay:
         progress.note("no CPU build of torch in reach; taking the lock's own (4 GB to download)")
     _pip(root, kind, python, lock, progress, ["--force-reinstall"] if again else [])
-    overlay = (root / kind.overlay).read_text() if kind.overlay else ""
-    return names(lock.read_text()) | names(overlay)
+    return text + overlay
 
 
 def _install_overlay(root: Path, kind: Kind, python: Path, again: bool) -> bool:

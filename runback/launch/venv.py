@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from runback.errors import DiskFull, EnvironmentDrift, EnvironmentFailed
 from runback.launch.base_python import find_python, fits
 from runback.launch.install import install, uninstall
-from runback.launch.kind import digest, normalised
+from runback.launch.kind import digest, names, normalised
 from runback.locked import locked
 
 if TYPE_CHECKING:
@@ -100,10 +100,11 @@ def _make(root: Path, kind: Kind, progress: Progress, repair: bool) -> None:
     _stamp_file(root, kind).unlink(missing_ok=True)
     if not before or not fits(python(root, kind)):
         _create(root, kind)
-    asked_for = install(root, kind, python(root, kind), progress, again=repair)
+    lock = install(root, kind, python(root, kind), progress, again=repair)
     # What an earlier lock brought and this one does not; the user's own additions stay.
-    uninstall(python(root, kind), _packages(before).keys() - asked_for)
-    _write_stamp(root, kind, asked_for)
+    uninstall(python(root, kind), _packages(before).keys() - names(lock))
+    (folder / "lock.txt").write_text(lock)  # what `runback verify` compares with
+    _write_stamp(root, kind, names(lock))
     progress.end(kind.folder, time.monotonic() - began_s)
 
 

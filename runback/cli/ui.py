@@ -1,0 +1,33 @@
+"""runback ui: the MLflow UI on the runs of this folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import click
+
+from runback import ui as server
+from runback.errors import RunbackError
+from runback.launch import inside
+from runback.terminal import say
+
+
+@click.command()
+@click.option(
+    "--port", default=server.DEFAULT_PORT, show_default=True, type=click.IntRange(1, 65535)
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 in a container.")
+def ui(port: int, host: str) -> int:
+    """Open the MLflow UI on the runs of this folder"""
+    if importlib.util.find_spec("mlflow") is None:
+        raise RunbackError("mlflow is not installed here", "pip install 'mlflow>=3.16,<3.18'")
+    if host == "127.0.0.1":
+        server.free_port(port)
+    project = Path.cwd()
+    environ = server.variables(inside.variables(project, os.environ))
+    inside.prepare_store(project, environ, say)
+    say(f"http://localhost:{port} (Ctrl-C ends it)")
+    words = server.command(environ["MLFLOW_TRACKING_URI"], project / "mlruns", host, port)
+    inside.become(words, environ)

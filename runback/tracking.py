@@ -1,0 +1,85 @@
+"""Start a tracked run: the project's store, an honest final status, system metrics.
+
+The capture side, where mlflow is imported (inside functions; it takes seconds).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from runback.launch import inside
+from runback.terminal import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import FrameType
+
+    from mlflow import ActiveRun
+
+# MLflow's default is 10 s: a run of a minute would have no curve.
+SYSTEM_METRICS_EVERY_S = 2
+
+
+def connect(project: Path) -> None:
+    """Point MLflow at the project's store, made if missing, unless it was pointed elsewhere.
+
+    run_script.bash has done so already; this serves a script that is started without it.
+    Raises StoreError.
+    """
+    wanted = inside.variables(project, os.environ)
+    inside.prepare_store(project, wanted, say)
+    os.environ.update({name: wanted[name] for name in wanted if "MLFLOW" in name})
+
+
+@contextmanager
+def tracked_run(project: Path, experiment: str) -> Iterator[ActiveRun]:
+    """Start a MLflow run, and end it as FINISHED, FAILED, or KILLED by Ctrl-C or SIGTERM.
+
+    experiment: MLFLOW_EXPERIMENT_NAME goes before it. What was logged stays in each case.
+    """
+    connect(project)
+    import mlflow
+
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
+    mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_EVERY_S)
+    mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment)
+    with _signals() as received:
+        status = "FAILED"
+        try:
+            yield mlflow.start_run(log_system_metrics=True)
+            status = "FINISHED"
+        except SystemExit:
+            # Lightning turns Ctrl-C into exit(1).
+            if received:
+                raise SystemExit(128 + received[0]) from None
+            raise
+        finally:
+            mlflow.end_run("KILLED" if received else status)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect the SIGINT and SIGTERM that arrive, each raised as the exception it means."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # Python lets only the main thread handle signals
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
