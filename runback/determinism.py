@@ -82,11 +82,12 @@ def _read_common(seed: int) -> Switches:
     """Read the generators back: the state of a fresh one with this seed, or None."""
     import numpy as np
 
-    numpy_now = np.random.get_state(legacy=False)["state"]
-    numpy_fresh = np.random.RandomState(seed).get_state(legacy=False)["state"]
+    now = np.random.get_state(legacy=False)["state"]
+    fresh = np.random.RandomState(seed).get_state(legacy=False)["state"]
+    numpy_is_fresh = now["pos"] == fresh["pos"] and np.array_equal(now["key"], fresh["key"])
     return {
         "python_seed": seed if random.getstate() == random.Random(seed).getstate() else None,
-        "numpy_seed": seed if str(numpy_now) == str(numpy_fresh) else None,
+        "numpy_seed": seed if numpy_is_fresh else None,
         # Python reads this at its start; run_script.bash sets it. Recorded, not demanded.
         "python_hash_seed": os.environ.get("PYTHONHASHSEED", "random"),
     }

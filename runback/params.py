@@ -35,9 +35,9 @@ class Between:
     above: bool = False
     below: bool = False
 
-    def admits(self, value: float) -> bool:
-        low = self.low < value if self.above else self.low <= value
-        return low and (value < self.high if self.below else value <= self.high)
+    def admits(self, value: Any) -> bool:
+        low = bool(self.low < value if self.above else self.low <= value)
+        return low and bool (value < self.high if self.below else value <= self.high)
 
     def __str__(self) -> str:
         low = f"above {self.low:g}" if self.above else f"from {self.low:g}"
@@ -116,7 +116,7 @@ def load(
         if value is None:
             problems.append(f"{param.name} = {raw!r} ({source}): must be {param.rule}")
         values[param.name] = value
-    problems += [_unknown_option(option, params) for option in unknown]
+    problems += _unknown(unknown, params)
     if problems:
         raise ParamsError(problems, script)
     return config(**values)
@@ -184,9 +184,17 @@ def _convert(param: Param, raw: object) -> Any:
     return value if param.allowed.admits(value) else None
 
 
-def _unknown_option(option: str, params: list[Param]) -> str:
+def _unknown(words: list[str], params: list[Param]) -> list[str]:
+    """Word the options that are none; what follows such an option is its value."""
     options = [param.option for param in params]
-    return f"{option}: no such option{_meant(option.partition('=')[0], options)}"
+    problems = []
+    for before, word in zip(["", *words], words, strict=False):
+        if word.startswith("-"):
+            name = word.partition("=")[0]
+            problems.append(f"{name}: no such option{_meant(name, options)}")
+        elif not before.startswith("-"):
+            problems.append(f"{word}: not an option")
+    return problems
 
 
 def _meant(word: str, known: list[str]) -> str:

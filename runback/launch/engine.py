@@ -36,6 +36,9 @@ class Absent:
     name: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
 
 def find(choice: str = "auto", path: str | None = None) -> Engine | Absent:
     """Return the first engine that answers; `choice` is auto, docker or podman."""
