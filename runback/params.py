@@ -37,7 +37,7 @@ class Between:
 
     def admits(self, value: Any) -> bool:
         low = bool(self.low < value if self.above else self.low <= value)
-        return low and bool (value < self.high if self.below else value <= self.high)
+        return low and bool(value < self.high if self.below else value <= self.high)
 
     def __str__(self) -> str:
         low = f"above {self.low:g}" if self.above else f"from {self.low:g}"

@@ -74,7 +74,7 @@ def run(command: Sequence[str]) -> int:
         return _in_container(found, command, ports=())
     if isinstance(found, engine.Absent):
         _require_gpu(kind.has_nvidia_driver(), "no NVIDIA driver is loaded here")
-        say(f"{found}; running in .venv, {_gpu_here()}")
+        say(f"no container ({found}); running in .venv, {_gpu_here()}")
     return _in_venv(kind.full(), command)
 
 
@@ -152,7 +152,7 @@ def _engine() -> Engine | Absent:
     """Return the engine to use, or why there is none. Raises EngineError if one was asked for."""
     choice = _choice("RUNBACK_ENGINE", ENGINES)
     if choice == "venv":
-        return engine.Absent("RUNBACK_ENGINE", "venv")
+        return engine.Absent("RUNBACK_ENGINE=venv")
     found = engine.find(choice, os.environ.get("PATH"))
     if choice != "auto" and isinstance(found, engine.Absent):
         raise EngineError(found.name, found.reason)

@@ -34,10 +34,10 @@ class Absent:
     """Why an engine cannot be used."""
 
     name: str
-    reason: str
+    reason: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.reason}"
+        return f"{self.name}: {self.reason}" if self.reason else self.name
 
 
 def find(choice: str = "auto", path: str | None = None) -> Engine | Absent:
