@@ -1,0 +1,162 @@
+"""What the tests share: a copy of the project, a small environment for it, a stand-in engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runback.launch import kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PARTS = (
+    *("docker", "runback", "params.yaml", "pyproject.toml", "requirements.in", "requirements.txt"),
+    *("run_script.bash", "run_mlflow_ui.bash", "train.py", "train_mlflow.py", "train_lightning.py"),
+    *(".dockerignore", "README.md"),
+)
+
+FAKE_ENGINE = """\
+#!{python} -IS
+# Answers as an engine would; `run` runs the command here. What it was asked goes to calls.jsonl.
+import json, os, sys
+with open({calls!r}, "a") as calls:
+    calls.write(json.dumps(sys.argv[1:]) + "\\n")
+verb = sys.argv[1]
+if verb == "info":
+    print({info!r})
+elif verb == "image":
+    sys.exit(0 if os.path.exists({image!r}) else 1)
+elif verb == "build":
+    status = int(os.environ.get("FAKE_BUILD_STATUS", "0"))
+    if status == 0:
+        open({image!r}, "w").close()
+    sys.exit(status)
+elif verb == "run":
+    # What stands before the command: python ROOT/runback/launch/inside.py
+    at = next(i for i, word in enumerate(sys.argv) if word.endswith("inside.py"))
+    os.execvp(sys.argv[at + 1], sys.argv[at + 1:])
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project in a folder of its own, with an environment that is complete."""
+
+    root: Path
+    environ: dict[str, str]
+
+    def run(
+        self, *command: str, cwd: Path | None = None, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ./run_script.bash COMMAND."""
+        return self.script("run_script.bash", *command, cwd=cwd, **environ)
+
+    def script(
+        self, name: str, *arguments: str, cwd: Path | None = None, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self.root / name), *arguments],
+            cwd=cwd or self.root,
+            env={**self.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Return a copy of the project, in a folder whose name has a space and an accent."""
+    root = tmp_path / "my projéct"
+    root.mkdir()
+    for part in PARTS:
+        source = REPOSITORY / part
+        if source.is_dir():
+            shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy2(source, root / part)
+    return root
+
+
+@pytest.fixture
+def project(copy: Path, tmp_path: Path) -> Project:
+    """Return the copy with a complete (empty) .venv and store, and no engine on its PATH."""
+    folder = copy / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    stamp = {"lock": kind.digest(copy, kind.full()), "packages": {}}
+    (folder / "runback.json").write_text(json.dumps(stamp))
+    (copy / "mlflow.db").touch()
+    return Project(copy, bare_environ(tmp_path))
+
+
+def bare_environ(tmp_path: Path) -> dict[str, str]:
+    """Return the variables of a user who has set none of ours, and has no engine."""
+    names = ("LANG", "TERM", "SSL_CERT_FILE", "PIP_CERT", "PIP_FIND_LINKS")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+    return {**kept, "HOME": str(home), "USER": "ada", "PATH": str(tools(tmp_path))}
+
+
+def tools(tmp_path: Path, *without: str) -> Path:
+    """Return a folder for PATH: this Python and the commands that the scripts need."""
+    folder = tmp_path / "bin"
+    folder.mkdir(exist_ok=True)
+    commands = ("bash", "cat", "dirname", "env", "git", "grep", "id", "ps", "sh", "sleep", "true")
+    for name in commands:
+        if (found := shutil.which(name)) and not (folder / name).exists():
+            (folder / name).symlink_to(found)
+    for name in {"python3", f"python3.{sys.version_info.minor}"} - set(without):
+        if not (folder / name).exists():
+            # A link would make Python look for its library beside it.
+            script = f'#!/bin/sh\nexec "{Path(sys.base_prefix)}/bin/python3" "$@"\n'
+            (folder / name).write_text(script)
+            (folder / name).chmod(0o755)
+    return folder
+
+
+@dataclass(frozen=True)
+class FakeEngine:
+    """A stand-in for an engine's command on the project's PATH."""
+
+    folder: Path
+    calls_file: Path
+
+    def calls(self, verb: str) -> list[list[str]]:
+        """Return the arguments of each call of this verb, in order."""
+        lines = self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
+        return [words for words in map(json.loads, lines) if words[0] == verb]
+
+
+MakeEngine = "Callable[..., FakeEngine]"
+
+
+@pytest.fixture
+def make_engine(tmp_path: Path) -> Iterator[Callable[..., FakeEngine]]:
+    """Return a function that puts a stand-in engine on the project's PATH."""
+
+    def make(name: str = "docker", info: dict[str, object] | None = None) -> FakeEngine:
+        folder = tools(tmp_path)
+        calls, image = tmp_path / f"{name}-calls.jsonl", tmp_path / f"{name}-image"
+        text = FAKE_ENGINE.format(
+            python=Path(sys.base_prefix) / "bin" / "python3",
+            calls=str(calls),
+            info=json.dumps({"ServerVersion": "27.0"} if info is None else info),
+            image=str(image),
+        )
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+        return FakeEngine(folder, calls)
+
+    return make

@@ -1,7 +1,7 @@
 """The command line of run_script.bash and run_mlflow_ui.bash.
 
-Started as `python3 -I -S runback/launch ROOT-RELATIVE VERB …` by any Python that is there,
-so this file must parse on an old one.
+Started as `python3 -I -S runback/launch VERB …` by any Python that is there, so this
+file must parse on an old one.
 """
 
 import os
@@ -10,11 +10,17 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 if sys.version_info < (3, 9):
+    import subprocess
+
     for name in ("python3.12", "python3.11", "python3.10", "python3.9"):
         try:
-            os.execvp(name, [name, "-I", "-S", os.path.dirname(__file__)] + sys.argv[1:])
+            with open(os.devnull, "w") as nowhere:
+                # pyenv's stand-ins exist for every version, and start for one.
+                starts = subprocess.call([name, "-c", ""], stderr=nowhere) == 0
         except OSError:
-            pass
+            continue
+        if starts:
+            os.execvp(name, [name, "-I", "-S", os.path.dirname(__file__)] + sys.argv[1:])
     sys.stderr.write(
         "error: %s is Python %d.%d; this needs 3.9 or later (and 3.11 or 3.12 to train"
         " without a container)\nhint: apt-get install python3.11 python3.11-venv\n"

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from runback.launch.engine import Absent, Engine
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCK_IN_IMAGE = Path("/opt/venv/lock.txt")
 ENGINES = ("auto", "docker", "podman", "venv")
 
 RUN_USAGE = """\
@@ -67,8 +66,8 @@ def run(command: Sequence[str]) -> int:
     if command[0].startswith("-") and command[0] not in ("--build", "--repair"):
         print(f"error: no such option: {command[0]}\n\n{RUN_USAGE}", end="", file=sys.stderr)
         return 2
-    if LOCK_IN_IMAGE.exists():
-        return _in_this_image(command)
+    if lock := os.environ.get("RUNBACK_IMAGE_LOCK"):
+        return _in_this_image(Path(lock), command)
     found = _engine()
     if isinstance(found, engine.Engine) and command[0] != "--repair":
         return _in_container(found, command, ports=())
@@ -85,8 +84,8 @@ def ui(arguments: Sequence[str]) -> int:
         return 0
     port = free_port(parse_port(arguments))
     command = ["python", "-m", "runback", "ui", "--port", str(port)]
-    if LOCK_IN_IMAGE.exists():
-        return _in_this_image(command)
+    if lock := os.environ.get("RUNBACK_IMAGE_LOCK"):
+        return _in_this_image(Path(lock), command)
     choice = _choice("RUNBACK_ENGINE", ENGINES)
     if choice in ("auto", "venv") and venv.is_ready(ROOT, kind.full()):
         return _in_venv(kind.full(), command)
@@ -98,11 +97,11 @@ def ui(arguments: Sequence[str]) -> int:
     return _in_venv(kind.LIGHT, command)
 
 
-def _in_this_image(command: Sequence[str]) -> int:
+def _in_this_image(lock: Path, command: Sequence[str]) -> int:
     """Become the command here: this is a container of the image already."""
     if command[0].startswith("-"):
         raise RunbackError("this is a container: its environment is made by building its image")
-    if LOCK_IN_IMAGE.read_bytes() != (ROOT / "requirements.txt").read_bytes():
+    if lock.read_bytes() != (ROOT / "requirements.txt").read_bytes():
         say("requirements.txt has changed since this image was built: rebuild the container")
     _become(command, os.environ)
 
