@@ -159,9 +159,7 @@ def _download(dataset: str) -> Any:
 
 
 def _download_failed(dataset: str, error: Exception) -> DatasetError:
-    from keras.config import keras_home
-
-    cache = Path(keras_home()) / "datasets"
+    cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
     return DatasetError(
         f"the data set {dataset} could not be had or read (in {cache}): {error}",
         f"rm -r {cache}/*{dataset.replace('_', '*')[:7]}* and try again, or --dataset digits",

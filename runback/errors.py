@@ -133,4 +133,7 @@ class DatasetError(RunbackError):
 
 class DeterminismError(RunbackError):
     def __init__(self, switches: Sequence[str]) -> None:
-        super().__init__("asked for and not so when read back: " + ", ".join(switches))
+        super().__init__(
+            "asked for and not so when read back: " + ", ".join(switches),
+            "determinism.prepare() comes before the first import of keras, tensorflow or torch",
+        )

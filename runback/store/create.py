@@ -7,7 +7,6 @@ of eight trainings that start at once on a new store, five to seven crash.
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -53,8 +52,9 @@ def refuse_file_store(database: Path) -> None:
 
 
 def _make(database: Path) -> None:
-    draft = database.parent / ".runback" / f"mlflow.db.{os.getpid()}"
-    draft.unlink(missing_ok=True)
+    draft = database.parent / ".runback" / "mlflow.db"
+    for left_over in draft.parent.glob("mlflow.db*"):  # of one that was killed: we hold the lock
+        left_over.unlink()
     _migrate(draft, database.with_name("mlruns"))
     # WAL: a reader does not block a training, and a commit costs a quarter less.
     connection = sqlite3.connect(draft)
