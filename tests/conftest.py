@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = (
     *("docker", "runback", "params.yaml", "pyproject.toml", "requirements.in", "requirements.txt"),
     *("run_script.bash", "run_mlflow_ui.bash", "train.py", "train_mlflow.py", "train_lightning.py"),
-    *(".dockerignore", "README.md"),
+    ".dockerignore",
 )
 
 FAKE_ENGINE = """\
@@ -78,14 +78,21 @@ class Project:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """Return a copy of the project, in a folder whose name has a space and an accent."""
-    root = tmp_path / "my projéct"
+    return copy_project(tmp_path / "my projéct")
+
+
+def copy_project(root: Path, git: bool = False) -> Path:
+    """Copy what a training needs to `root`; with `git`, commit it to a repository there."""
     root.mkdir()
     for part in PARTS:
         source = REPOSITORY / part
         if source.is_dir():
             shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("__pycache__"))
-        elif source.exists():
+        else:
             shutil.copy2(source, root / part)
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]) if git else ():
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words]
+        subprocess.run(command, cwd=root, check=True)
     return root
 
 

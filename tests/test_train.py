@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PARTS, REPOSITORY
+from conftest import REPOSITORY, copy_project
 
 EPOCHS = 3
 
@@ -73,14 +73,7 @@ class Done:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    root = tmp_path_factory.mktemp("place") / "my project"
-    root.mkdir()
-    sources = [str(REPOSITORY / part) for part in PARTS if (REPOSITORY / part).exists()]
-    subprocess.run(["cp", "-r", *sources, str(root)], check=True)
-    name = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-    for words in (["init", "-q"], ["add", "-A"], [*name, "commit", "-qm", "start"]):
-        subprocess.run(["git", *words], cwd=root, check=True)
-    return Place(root)
+    return Place(copy_project(tmp_path_factory.mktemp("place") / "my project", git=True))
 
 
 @pytest.fixture(scope="module", params=["tensorflow", "torch"])
