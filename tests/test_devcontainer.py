@@ -245,6 +245,23 @@ while state != "idle":
             sys.exit("\\n".join(reply["content"]["traceback"]))
 """
 
+UI = """
+import socket, subprocess, sys, time, urllib.request
+
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    port = str(probe.getsockname()[1])
+ui = subprocess.Popen(["./run_mlflow_ui.bash", "--port", port], stdout=2)
+while ui.poll() is None:
+    try:
+        with urllib.request.urlopen("http://127.0.0.1:" + port + "/health") as answer:
+            print(answer.status)
+        break
+    except OSError:
+        time.sleep(0.2)
+ui.terminate()
+"""
+
 DOCKER = """\
 #!/bin/sh
 # The build that gives `runback` the caller's uid takes no build.options.
@@ -409,7 +426,8 @@ def _caller(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
     then `runback` stays 1000. So where the tests run as root, a user without a name
     here calls, who may talk to the engine, and owns the copy.
     """
-    environ = {**os.environ, "DOCKER_BUILDKIT": "1"}
+    # docker 20.10, which Debian 12 has, builds with BuildKit only when told to.
+    environ = {**os.environ, "DOCKER_BUILDKIT": "1", "TMPDIR": str(folder)}
     if os.getuid() != 0:
         return environ, {}
     _script(
@@ -453,10 +471,24 @@ def test_training_is_tracked_without_anything_else(devcontainer: Devcontainer) -
 
 @pytest.mark.engine
 def test_launcher_runs_the_command_right_here(devcontainer: Devcontainer) -> None:
+    forget_store(devcontainer.root)
     code = "import os, sys; print(sys.prefix, os.environ['MLFLOW_TRACKING_URI'])"
     done = devcontainer.run("./run_script.bash", "python", "-c", code)
     assert done.stdout == f"/opt/venv sqlite:///{devcontainer.root}/mlflow.db\n"
     assert "building" not in done.stderr
+    assert (devcontainer.root / "mlflow.db").exists()
+
+
+def forget_store(root: Path) -> None:
+    """Delete the copy's database, as one that was never used here."""
+    for file in root.glob("mlflow.db*"):
+        file.unlink()
+
+
+@pytest.mark.engine
+def test_ui_answers_in_here(devcontainer: Devcontainer) -> None:
+    forget_store(devcontainer.root)
+    assert devcontainer.run("python", "-c", UI).stdout == "200\n"
 
 
 @pytest.mark.engine
