@@ -16,7 +16,7 @@ import pytest
 from runback.launch import kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = (
@@ -146,11 +146,8 @@ class FakeEngine:
         return [words for words in map(json.loads, lines) if words[0] == verb]
 
 
-MakeEngine = "Callable[..., FakeEngine]"
-
-
 @pytest.fixture
-def make_engine(tmp_path: Path) -> Iterator[Callable[..., FakeEngine]]:
+def make_engine(tmp_path: Path) -> Callable[..., FakeEngine]:
     """Return a function that puts a stand-in engine on the project's PATH."""
 
     def make(name: str = "docker", info: dict[str, object] | None = None) -> FakeEngine:

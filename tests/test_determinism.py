@@ -15,7 +15,6 @@ from runback import determinism
 from runback.digests import digest_tensors
 from runback.errors import DeterminismError
 
-
 KERAS = """
 import os, sys
 os.environ["KERAS_BACKEND"] = {backend!r}

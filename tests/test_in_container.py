@@ -59,7 +59,6 @@ class Place:
             user=UID if os.getuid() == 0 else None,
             group=UID if os.getuid() == 0 else None,
             extra_groups=socket_group if os.getuid() == 0 else None,
-            **more,  # type: ignore[call-overload]
         )
 
     def run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

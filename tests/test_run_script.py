@@ -57,8 +57,10 @@ def test_working_directory_is_kept_and_the_store_is_the_projects(project: Projec
 
 
 def test_what_the_user_has_set_goes_before_our_defaults(project: Project) -> None:
-    given = {"MLFLOW_TRACKING_URI": "http://server:5000", "PYTHONHASHSEED": "7"}
-    _, _, environ = shown(project.run("python", "-c", SHOW, **given))
+    done = project.run(
+        *("python", "-c", SHOW), MLFLOW_TRACKING_URI="http://server:5000", PYTHONHASHSEED="7"
+    )
+    _, _, environ = shown(done)
     assert environ["MLFLOW_TRACKING_URI"] == "http://server:5000"
     assert environ["PYTHONHASHSEED"] == "7"
 
@@ -120,7 +122,7 @@ def test_unknown_option_is_named(project: Project) -> None:
 def test_a_wish_that_cannot_be_met_is_an_error(
     project: Project, environ: dict[str, str], message: str
 ) -> None:
-    done = project.run("true", **environ)
+    done = project.run("true", cwd=None, **environ)
     assert done.returncode == 3
     assert done.stderr.startswith(message)
 

@@ -68,7 +68,7 @@ class Done:
     @property
     def weights(self) -> str:
         assert self.status == 0, self.err
-        return re.findall(r"weights (sha256:[0-9a-f]{12})", self.out)[-1]
+        return str(re.findall(r"weights (sha256:[0-9a-f]{12})", self.out)[-1])
 
 
 @pytest.fixture(scope="module")
@@ -275,8 +275,11 @@ def test_corrupt_download_is_one_clear_message(place: Place, dataset: str) -> No
 
 def test_failed_run_is_marked_so(place: Place) -> None:
     """A port nobody listens on: the download fails at once, offline and online."""
-    environ = {"https_proxy": "http://127.0.0.1:9", "MLFLOW_EXPERIMENT_NAME": "failing"}
-    done = place.run("train_mlflow.py", "--dataset=mnist", **environ)
+    done = place.run(
+        *("train_mlflow.py", "--dataset=mnist"),
+        https_proxy="http://127.0.0.1:9",
+        MLFLOW_EXPERIMENT_NAME="failing",
+    )
     assert done.status == 3
     assert "error: the data set mnist could not be had or read" in done.err
     sql = "SELECT status FROM runs JOIN experiments e USING (experiment_id) WHERE e.name='failing'"

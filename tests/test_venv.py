@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -218,9 +219,9 @@ def test_this_machines_kind_follows_its_driver(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(kind, "has_nvidia_driver", lambda: True)
     assert kind.full() is FULL_CUDA
     monkeypatch.setattr(kind, "has_nvidia_driver", lambda: False)
-    monkeypatch.setattr(kind.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     assert kind.full() is FULL_CPU
-    monkeypatch.setattr(kind.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert kind.full() is FULL_CUDA  # whose torch is a CPU build there anyway
 
 

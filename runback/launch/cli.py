@@ -103,7 +103,7 @@ def _in_this_image(lock: Path, command: Sequence[str]) -> int:
         raise RunbackError("this is a container: its environment is made by building its image")
     if lock.read_bytes() != (ROOT / "requirements.txt").read_bytes():
         say("requirements.txt has changed since this image was built: rebuild the container")
-    _become(command, os.environ)
+    _become("python", command, os.environ)
 
 
 def _in_venv(which: kind.Kind, command: Sequence[str]) -> int:
@@ -111,12 +111,7 @@ def _in_venv(which: kind.Kind, command: Sequence[str]) -> int:
     if command[0].startswith("-"):
         return 0
     environ = venv.variables(ROOT / which.folder, os.environ)
-    wanted = inside.variables(ROOT, environ)
-    if inside.lacks_store(ROOT, wanted):
-        # MLflow makes it, and MLflow is in there, not here.
-        script = str(ROOT / "runback" / "launch" / "inside.py")
-        inside.become([str(venv.python(ROOT, which)), script, *command], wanted)
-    inside.become(command, wanted)
+    _become(str(venv.python(ROOT, which)), command, environ)
 
 
 def _in_container(found: Engine, command: Sequence[str], ports: Sequence[int]) -> int:
@@ -141,9 +136,12 @@ def _in_container(found: Engine, command: Sequence[str], ports: Sequence[int]) -
     inside.become(words, os.environ)
 
 
-def _become(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
+def _become(python: str, command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     wanted = inside.variables(ROOT, environ)
-    inside.prepare_store(ROOT, wanted, say)
+    if inside.lacks_store(ROOT, wanted):
+        # MLflow makes it; that Python has it, the launcher's own (-S) has no packages.
+        script = str(ROOT / "runback" / "launch" / "inside.py")
+        command = [python, script, *command]
     inside.become(command, wanted)
 
 
