@@ -7,11 +7,15 @@ if ! docker version >/dev/null 2>&1; then
   echo "hint: apt-get install python3 python3-venv" >&2
   exit 3
 fi
-gpu=(); tty=(); extra=()
+gpu=(); tty=()
 if docker info --format '{{.Runtimes}}' | grep -q nvidia; then gpu=(--gpus all); fi
 if [ -t 0 ] && [ -t 1 ] && [ -t 2 ]; then tty=(--tty); fi
 read -r -a extra <<<"${RUNBACK_ENGINE_ARGS:-}"
-image=$(DOCKER_BUILDKIT=1 docker build --quiet --file "$root/docker/Dockerfile" ${RUNBACK_BUILD_ARGS:-} "$root")
-exec docker run --rm --interactive "${tty[@]}" "${gpu[@]}" --user "$(id -u):$(id -g)" \
-  --mount "type=bind,source=$root,target=$root" --workdir "$root" --shm-size 8g \
-  --env USER="$(id -un)" "${extra[@]}" "$image" python "$root/runback/launch/inside.py" "$@"
+read -r -a build_args <<<"${RUNBACK_BUILD_ARGS:-}"
+folder=$PWD
+[[ $PWD/ == "$root"/* ]] || folder=$root
+image=$(DOCKER_BUILDKIT=1 docker build --quiet --file "$root/docker/Dockerfile" \
+  ${build_args[@]+"${build_args[@]}"} "$root")
+exec docker run --rm --interactive ${tty[@]+"${tty[@]}"} ${gpu[@]+"${gpu[@]}"} --user "$(id -u):$(id -g)" \
+  --mount "type=bind,source=$root,target=$root" --workdir "$folder" --shm-size 8g \
+  --env USER="$(id -un)" ${extra[@]+"${extra[@]}"} "$image" python "$root/runback/launch/inside.py" "$@"
