@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shlex
 import sys
@@ -83,6 +82,7 @@ def ui(arguments: Sequence[str]) -> int:
         print(UI_USAGE, end="")
         return 0
     port = free_port(parse_port(arguments))
+    os.chdir(ROOT)  # `ssh server project/run_mlflow_ui.bash` starts it at home
     command = ["python", "-m", "runback", "ui", "--port", str(port)]
     if lock := os.environ.get("RUNBACK_IMAGE_LOCK"):
         return _in_this_image(Path(lock), command)
@@ -128,8 +128,7 @@ def _in_container(found: Engine, command: Sequence[str], ports: Sequence[int]) -
         extra = [*extra, *(f"--publish=127.0.0.1:{port}:{port}" for port in ports)]
         command = [*command, "--host", "0.0.0.0"]
     say(f"{found.name} {found.version}, image {tag}, {_gpu_words(found, gpu)}")
-    caller = _caller()
-    caller.home.mkdir(parents=True, exist_ok=True)
+    caller = container.this_caller(Path.cwd())
     words = container.run_command(
         found, tag, ROOT, caller, os.environ, gpu=gpu, extra=extra, command=command
     )
@@ -193,26 +192,3 @@ def _gpu_words(found: Engine, gpu: bool) -> str:
 
 def _gpu_here() -> str:
     return "with the GPUs here" if kind.has_nvidia_driver() else "no GPU"
-
-
-def _caller() -> container.Caller:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    cwd = Path.cwd()
-    if cwd == Path("/"):
-        raise RunbackError("the folder / cannot be mounted in a container", f"cd {ROOT}")
-    return container.Caller(
-        uid=os.getuid(),
-        gid=os.getgid(),
-        user=_user_name(),
-        cwd=cwd,
-        home=(cache / "runback" / "home").resolve(),
-        stdin=not sys.stdin.isatty() or container.is_foreground(0),
-        terminal=container.is_terminal(),
-    )
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a uid without a passwd entry
-        return f"uid{os.getuid()}"

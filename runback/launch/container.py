@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import getpass
 import io
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from runback.errors import RunbackError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -149,17 +153,43 @@ def uses_host_network(extra: Sequence[str]) -> bool:
     return "--network host" in joined or "--net host" in joined
 
 
-def is_foreground(terminal: int) -> bool:
-    """Say whether this process may read the terminal; one in the background would be stopped."""
-    import os
+def this_caller(cwd: Path) -> Caller:
+    """Return who runs this, with a home for the container that is there.
 
+    Raises RunbackError in /, which cannot be mounted in a container.
+    """
+    if cwd == Path("/"):
+        raise RunbackError("the folder / cannot be mounted in a container", "cd to the project")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = (cache / "runback" / "home").resolve()
+    home.mkdir(parents=True, exist_ok=True)  # the engine would make it root's
+    return Caller(
+        uid=os.getuid(),
+        gid=os.getgid(),
+        user=_user_name(),
+        cwd=cwd,
+        home=home,
+        stdin=not sys.stdin.isatty() or _is_foreground(0),
+        terminal=_is_terminal(),
+    )
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a uid without a passwd entry
+        return f"uid{os.getuid()}"
+
+
+def _is_terminal() -> bool:
+    """Say whether stdin, stdout and stderr are a terminal that we may read."""
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    return all(stream is not None and stream.isatty() for stream in streams) and _is_foreground(0)
+
+
+def _is_foreground(terminal: int) -> bool:
+    """Say whether this process may read the terminal; one in the background would be stopped."""
     try:
         return os.tcgetpgrp(terminal) == os.getpgrp()
     except OSError:
         return False
-
-
-def is_terminal() -> bool:
-    """Say whether stdin, stdout and stderr are a terminal that we may read."""
-    streams = (sys.stdin, sys.stdout, sys.stderr)
-    return all(stream is not None and stream.isatty() for stream in streams) and is_foreground(0)
