@@ -97,6 +97,7 @@ def fit(config: train.Config) -> tuple[pl.Trainer, determinism.Switches]:
     module = build_module(config, data)
     trainer = pl.Trainer(
         max_epochs=config.epochs,
+        devices=1,  # several would start a process each, and a run each
         deterministic=True,
         logger=False,
         enable_checkpointing=False,

@@ -7,7 +7,11 @@ Standard library only: the launcher checks the port before it starts anything.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -31,9 +35,36 @@ def command(store_uri: str, artifacts: Path, host: str, port: int) -> list[str]:
     ]
 
 
-def variables(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the UI: no job runner, unless it was asked for."""
-    return {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **given}
+def start(words: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start the UI without its job runner (unless that was asked for), in a group of its own."""
+    wanted = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **environ}
+    return subprocess.Popen(list(words), env=wanted, start_new_session=True)
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End the UI by SIGTERM to all of its processes, and wait for it.
+
+    Ctrl-C would reach them too, but uvicorn answers that with a traceback.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+    server.wait()
+
+
+def serve(words: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the UI until it ends or we are told to end; return its exit status, 0 if told."""
+    server = start(words, environ)
+
+    def told(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, told)
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        stop(server)
+        return 0
 
 
 def parse_port(arguments: Sequence[str]) -> int:

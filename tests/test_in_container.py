@@ -135,7 +135,9 @@ def test_container_and_fallback_give_the_same_bits(
     assert weights[0] == weights[1]
 
 
-def test_nothing_is_built_when_nothing_changed(place: Place) -> None:
+def test_nothing_is_built_when_nothing_changed(
+    place: Place, trained: subprocess.CompletedProcess[str]
+) -> None:
     done = place.run("true")
     assert done.returncode == 0
     assert "building" not in done.stderr

@@ -30,7 +30,7 @@ class Place:
     def start(
         self, *command: str, cwd: Path | None = None, **environ: str
     ) -> subprocess.Popen[str]:
-        ours = ("MLFLOW", "RUNBACK", "KERAS", "TF_")
+        ours = ("MLFLOW", "_MLFLOW", "RUNBACK", "KERAS", "TF_")
         kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) and k != "PYTHONPATH"}
         return subprocess.Popen(
             [sys.executable, *command],

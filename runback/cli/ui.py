@@ -26,8 +26,10 @@ def ui(port: int, host: str) -> int:
     if host == "127.0.0.1":
         server.free_port(port)
     project = Path.cwd()
-    environ = server.variables(inside.variables(project, os.environ))
+    environ = inside.variables(project, os.environ)
+    store = environ["MLFLOW_TRACKING_URI"]
+    if store.startswith("http"):
+        raise RunbackError(f"MLFLOW_TRACKING_URI={store} is a server: open it in a browser")
     inside.prepare_store(project, environ, say)
     say(f"http://localhost:{port} (Ctrl-C ends it)")
-    words = server.command(environ["MLFLOW_TRACKING_URI"], project / "mlruns", host, port)
-    inside.become(words, environ)
+    return server.serve(server.command(store, project / "mlruns", host, port), environ)

@@ -1,0 +1,116 @@
+"""Make the README's pictures from the real MLflow UI: ./run_script.bash python pics/make.py
+
+Trains three short runs in a store of their own, opens the UI on it, and takes its picture
+with Chromium. In a container: RUNBACK_ENGINE=venv, as the image has no browser.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+PICS = Path(__file__).resolve().parent
+PROJECT = PICS.parent
+sys.path[:0] = [str(PROJECT), str(PICS)]
+
+import browser  # noqa: E402
+
+from runback import ui  # noqa: E402
+from runback.launch import inside  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RUNS = (
+    ("--learning-rate", "0.002"),
+    ("--learning-rate", "0.0005", "--filters", "8"),
+    ("--learning-rate", "0.01", "--filters", "32"),
+)
+# A person's second visit: in the half of the UI for training, its assistant closed, the
+# mouse not over a chart.
+VISITOR = """
+localStorage["mlflow.workflowType_v1"] = '"machine_learning"';
+localStorage["mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"] = "true";
+localStorage["mlflow.assistant.panelOpen_v1"] = "false";
+addEventListener("DOMContentLoaded", () => {
+    const style = document.createElement("style");
+    style.textContent = ".modebar-container { display: none }";
+    document.head.append(style);
+});
+"""
+FIGURE_IS_SHOWN = "[...document.images].some(i => i.naturalWidth > 500)"
+CURVES_ARE_SHOWN = "document.querySelectorAll('.scatterlayer .trace').length >= 9"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="my-project-") as folder:
+        environ = {**os.environ, "USER": "ada", "LOGNAME": "ada"}
+        environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
+        environ["_MLFLOW_SERVER_ARTIFACT_ROOT"] = f"{folder}/mlruns"
+        environ = inside.variables(PROJECT, environ)
+        for arguments in RUNS:
+            command = [sys.executable, "train_mlflow.py", *arguments]
+            subprocess.run(command, cwd=PROJECT, env=environ, check=True)
+        with served(environ, Path(folder)) as address, browser.page(1280, 880) as page:
+            take(page, address, first_run(Path(folder)))
+
+
+def first_run(folder: Path) -> str:
+    connection = sqlite3.connect(folder / "mlflow.db")
+    ((run,),) = connection.execute("SELECT run_uuid FROM runs ORDER BY start_time LIMIT 1")
+    connection.close()
+    return str(run)
+
+
+@contextmanager
+def served(environ: dict[str, str], folder: Path) -> Iterator[str]:
+    """Serve the store with the UI as `runback ui` does; yield its address."""
+    port = next(p for p in range(5100, 5200) if ui.is_free(p))
+    words = ui.command(environ["MLFLOW_TRACKING_URI"], folder / "mlruns", "127.0.0.1", port)
+    server = ui.start(words, environ)
+    try:
+        wait_for_health(f"http://localhost:{port}")
+        yield f"http://localhost:{port}"
+    finally:
+        ui.stop(server)
+
+
+def wait_for_health(address: str, deadline_s: float = 120) -> None:
+    """Return when the server answers. Raises OSError if it does not in time."""
+    end = time.monotonic() + deadline_s
+    while True:
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=5)
+        try:
+            connection.request("GET", "/health")
+            connection.getresponse().read()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.3)
+        finally:
+            connection.close()
+
+
+def take(page: browser.Page, address: str, run: str) -> None:
+    """Write ui.png, a run's figure, and runs.png, the curves of all of them."""
+    page.before_each(VISITOR)
+    page.open(f"{address}/#/experiments/1/runs/{run}/artifacts/accuracy.png")
+    page.wait_for(FIGURE_IS_SHOWN, "figure")
+    page.screenshot(PICS / "ui.png")
+    page.open(f"{address}/#/experiments/1/runs?compareRunsMode=CHART")
+    page.wait_for(CURVES_ARE_SHOWN, "curves of three runs")
+    time.sleep(1)  # the charts grow into place
+    page.screenshot(PICS / "runs.png")
+
+
+if __name__ == "__main__":
+    main()
