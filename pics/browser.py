@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,9 @@ class Page:
             raise BrowserError(f"{method}: {answer['error']['message']}")
         result: dict[str, Any] = answer["result"]
         return result
+
+    def close(self) -> None:
+        self._socket.close()
 
     def open(self, url: str) -> None:
         """Go to `url`; wait_for() says when what is wanted is there."""
@@ -117,7 +120,8 @@ def page(width: int = 1280, height: int = 800, deadline_s: float = 120) -> Itera
         with (profile / "log").open("wb") as log:
             process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            yield _new_page(process, profile, deadline_s)
+            with closing(_new_page(process, profile, deadline_s)) as opened:
+                yield opened
         finally:
             process.terminate()
             process.wait()
@@ -125,8 +129,8 @@ def page(width: int = 1280, height: int = 800, deadline_s: float = 120) -> Itera
 
 def _new_page(process: subprocess.Popen[bytes], profile: Path, deadline_s: float) -> Page:
     port, path = _server(process, profile, deadline_s)
-    browser = Page(f"ws://127.0.0.1:{port}{path}", deadline_s)
-    target = browser.send("Target.createTarget", url="about:blank")["targetId"]
+    with closing(Page(f"ws://127.0.0.1:{port}{path}", deadline_s)) as browser:
+        target = browser.send("Target.createTarget", url="about:blank")["targetId"]
     return Page(f"ws://127.0.0.1:{port}/devtools/page/{target}", deadline_s)
 
 
