@@ -67,6 +67,11 @@ class Page:
         if failed:
             raise BrowserError(f"{url}: {failed}")
 
+    def resize(self, width: int, height: int, scale: float) -> None:
+        """Make the window this many CSS pixels, and a picture of it `scale` times that."""
+        size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
+        self.send("Emulation.setDeviceMetricsOverride", **size)
+
     def before_each(self, script: str) -> None:
         """Run a script in each document before its own scripts."""
         self.send("Page.enable")

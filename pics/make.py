@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 PICS = Path(__file__).resolve().parent
 PROJECT = PICS.parent
@@ -59,7 +60,7 @@ def main() -> None:
         for arguments in RUNS:
             command = [sys.executable, "train_mlflow.py", *arguments]
             subprocess.run(command, cwd=PROJECT, env=environ, check=True)
-        with served(environ, Path(folder)) as address, browser.page(1280, 880) as page:
+        with served(environ, Path(folder)) as address, browser.page() as page:
             take(page, address, first_run(Path(folder)))
 
 
@@ -73,18 +74,25 @@ def first_run(folder: Path) -> str:
 @contextmanager
 def served(environ: dict[str, str], folder: Path) -> Iterator[str]:
     """Serve the store with the UI as `runback ui` does; yield its address."""
-    port = next(p for p in range(5100, 5200) if ui.is_free(p))
+    port = unused_port()
     words = ui.command(environ["MLFLOW_TRACKING_URI"], folder / "mlruns", "127.0.0.1", port)
     server = ui.start(words, environ)
     try:
-        wait_for_health(f"http://localhost:{port}")
+        wait_for_health(f"http://localhost:{port}", server)
         yield f"http://localhost:{port}"
     finally:
         ui.stop(server)
 
 
-def wait_for_health(address: str, deadline_s: float = 120) -> None:
-    """Return when the server answers. Raises OSError if it does not in time."""
+def unused_port() -> int:
+    """Return a port that the kernel gives to nobody else soon, however many ask at once."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_health(address: str, server: subprocess.Popen[Any], deadline_s: float = 120) -> None:
+    """Return when the server answers. Raises OSError if it ends or does not in time."""
     end = time.monotonic() + deadline_s
     while True:
         connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=5)
@@ -92,7 +100,9 @@ def wait_for_health(address: str, deadline_s: float = 120) -> None:
             connection.request("GET", "/health")
             connection.getresponse().read()
             return
-        except OSError:
+        except OSError as error:
+            if server.poll() is not None:
+                raise OSError(f"the UI ended with status {server.returncode}") from error
             if time.monotonic() > end:
                 raise
             time.sleep(0.3)
@@ -103,9 +113,11 @@ def wait_for_health(address: str, deadline_s: float = 120) -> None:
 def take(page: browser.Page, address: str, run: str) -> None:
     """Write ui.png, a run's figure, and runs.png, the curves of all of them."""
     page.before_each(VISITOR)
+    page.resize(1024, 640, scale=1.25)  # large letters: the README's first screen
     page.open(f"{address}/#/experiments/1/runs/{run}/artifacts/accuracy.png")
     page.wait_for(FIGURE_IS_SHOWN, "figure")
     page.screenshot(PICS / "ui.png")
+    page.resize(1280, 800, scale=1)
     page.open(f"{address}/#/experiments/1/runs?compareRunsMode=CHART")
     page.wait_for(CURVES_ARE_SHOWN, "curves of three runs")
     time.sleep(1)  # the charts grow into place

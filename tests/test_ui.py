@@ -123,7 +123,7 @@ def project_with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(project_with_a_run: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Return the address of `runback ui` in a folder with a store, and its process."""
     folder = project_with_a_run
-    port = next(p for p in range(5200, 5300) if ui.is_free(p))
+    port = make.unused_port()
     given = {**environ(folder)}
     del given["MLFLOW_TRACKING_URI"]  # what the folder has is found
     process = subprocess.Popen(
@@ -134,7 +134,7 @@ def served(project_with_a_run: Path) -> Iterator[tuple[str, subprocess.Popen[str
         text=True,
     )
     address = f"http://localhost:{port}"
-    make.wait_for_health(address)
+    make.wait_for_health(address, process)
     yield address, process
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
@@ -202,7 +202,7 @@ def test_server_in_the_tracking_uri_is_not_a_store_to_serve(tmp_path: Path) -> N
 def run_ui(folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
     given = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
     given["PYTHONPATH"] = str(REPOSITORY)
-    command = [sys.executable, "-m", "runback", "ui", "--port", "5999"]
+    command = [sys.executable, "-m", "runback", "ui", "--port", str(make.unused_port())]
     return subprocess.run(
         command, cwd=folder, env={**given, **more}, capture_output=True, text=True, timeout=120
     )
@@ -245,12 +245,12 @@ def test_laptop_that_only_looks_gets_a_light_environment(
     laptop: tuple[Path, dict[str, str]],
 ) -> None:
     root, given = laptop
-    port = next(p for p in range(5300, 5400) if ui.is_free(p))
+    port = make.unused_port()
     command = [str(root / "run_mlflow_ui.bash"), "--port", str(port)]
     pipes: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, env=given, cwd=root.parent, **pipes)
     try:
-        make.wait_for_health(f"http://localhost:{port}", deadline_s=600)
+        make.wait_for_health(f"http://localhost:{port}", process, deadline_s=600)
     finally:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
