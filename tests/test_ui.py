@@ -140,6 +140,7 @@ def served(project_with_a_run: Path) -> Iterator[tuple[str, subprocess.Popen[str
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "Traceback" not in err
+    assert f"runback: {address} (Ctrl-C ends it)\n" in err
 
 
 Served = tuple[str, "subprocess.Popen[str]"]

@@ -32,4 +32,6 @@ def ui(port: int, host: str) -> int:
         raise RunbackError(f"MLFLOW_TRACKING_URI={store} is a server: open it in a browser")
     inside.prepare_store(project, environ, say)
     say(f"http://localhost:{port} (Ctrl-C ends it)")
+    # MLflow opens in its other half, which shows no runs; it remembers the choice.
+    say('in the page, choose "Model training" at the top left: the runs are there')
     return server.serve(server.command(store, project / "mlruns", host, port), environ)
