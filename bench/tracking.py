@@ -46,6 +46,9 @@ def phases() -> None:
 
     train.prepare(train.configure([]))
     timed(spent_s, "import keras", lambda: __import__("keras"))
+    config = train.configure(["--epochs", EPOCHS])
+    timed(spent_s, "train, the first time", lambda: train.train(config))
+    timed(spent_s, "train, again", lambda: train.train(config))
     timed(spent_s, "import mlflow", lambda: __import__("mlflow.keras"))
     import mlflow
 
@@ -53,7 +56,7 @@ def phases() -> None:
         owner, _, attribute = name.rpartition(".")
         where = getattr(mlflow, owner) if owner else mlflow
         setattr(where, attribute, wrapped(spent_s, name, getattr(where, attribute)))
-    train.train = wrapped(spent_s, "train (autolog's share in it)", train.train)
+    train.train = wrapped(spent_s, "train with autolog", train.train)
     import train_mlflow
 
     sys.argv = ["train_mlflow.py", "--epochs", EPOCHS]

@@ -25,6 +25,7 @@ def test_name_does_not_follow_the_project(copy: Path) -> None:
     before = image.tag(copy)
     (copy / "train.py").write_text("print('mine')\n")
     (copy / "docker" / "notes.md").write_text("mine\n")
+    (copy / "docker" / "light.txt").write_text("# in no image\n")
     assert image.tag(copy) == before
 
 

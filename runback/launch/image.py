@@ -39,9 +39,11 @@ def tag(root: Path, build_args: Sequence[str] = ()) -> str:
 
 
 def _ingredients(root: Path) -> list[Path]:
-    """Return the Dockerfile and all that .dockerignore lets into its build."""
-    locks = sorted((root / "docker").glob("*.txt"))
-    return [root / "docker" / "Dockerfile", root / "requirements.txt", *locks]
+    """Return the Dockerfile and the locks that it names."""
+    dockerfile = root / "docker" / "Dockerfile"
+    text = dockerfile.read_text()
+    locks = [lock for lock in sorted((root / "docker").glob("*.txt")) if lock.name in text]
+    return [dockerfile, root / "requirements.txt", *locks]
 
 
 def exists(engine: Engine, image: str) -> bool:
