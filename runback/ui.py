@@ -37,7 +37,8 @@ def command(store_uri: str, artifacts: Path, host: str, port: int) -> list[str]:
 
 def start(words: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start the UI without its job runner (unless that was asked for), in a group of its own."""
-    wanted = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **environ}
+    quiet = {"PYTHONWARNINGS": "ignore"}  # of MLflow's own, which its user cannot mend
+    wanted = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **quiet, **environ}
     return subprocess.Popen(list(words), env=wanted, start_new_session=True)
 
 
@@ -53,13 +54,12 @@ def stop(server: subprocess.Popen[bytes]) -> None:
 
 def serve(words: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the UI until it ends or we are told to end; return its exit status, 0 if told."""
-    server = start(words, environ)
-
     def told(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, told)
+    server = start(words, environ)
     try:
         return server.wait()
     except KeyboardInterrupt:
