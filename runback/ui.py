@@ -54,6 +54,7 @@ def stop(server: subprocess.Popen[bytes]) -> None:
 
 def serve(words: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the UI until it ends or we are told to end; return its exit status, 0 if told."""
+
     def told(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
