@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 from runback import determinism, params
@@ -160,9 +161,10 @@ def _download(dataset: str) -> Any:
 
 def _download_failed(dataset: str, error: Exception) -> DatasetError:
     cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
+    files = {"mnist": "mnist.npz", "fashion_mnist": "fashion-mnist", "cifar10": "cifar-10*"}
     return DatasetError(
         f"the data set {dataset} could not be had or read (in {cache}): {error}",
-        f"rm -r {cache}/*{dataset.replace('_', '*')[:7]}* and try again, or --dataset digits",
+        f"rm -r {quote(str(cache))}/{files[dataset]}; or --dataset digits, which needs no download",
     )
 
 

@@ -7,6 +7,7 @@ RunbackError
 ├── EnvironmentMissing   no Python that can carry the locked environment
 ├── EnvironmentDrift     the environment is not what its lock says
 ├── EnvironmentFailed    the locked environment could not be made
+├── NotOurs              a .venv that somebody else made, and that we leave alone
 ├── LockMissing          no lock to compare an environment with
 ├── DiskFull             not enough room for what is about to be written
 ├── StoreError           the tracking store cannot be used as it is
@@ -65,7 +66,8 @@ class EnvironmentMissing(RunbackError):
         tried = "; ".join(looked_at) or "no python3 on PATH"
         super().__init__(
             f"the environment needs Python 3.11 or 3.12 with its venv module, found: {tried}",
-            "apt-get install python3-venv, or name one: RUNBACK_PYTHON=/path/to/python3.12",
+            "install one (Debian, Ubuntu: python3.12-venv or python3.11-venv), "
+            "or name one: RUNBACK_PYTHON=/path/to/python3.12",
         )
 
 
@@ -87,11 +89,19 @@ class EnvironmentFailed(RunbackError):
         )
 
 
+class NotOurs(RunbackError):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} was not made by run_script.bash, which needs a folder of this name",
+            f"mv {folder.name} {folder.name}.mine",
+        )
+
+
 class LockMissing(RunbackError):
     def __init__(self, lock: Path, reason: str) -> None:
         super().__init__(
             f"there is no lock to compare with at {lock}: {reason}",
-            "runback verify requirements.txt",
+            "./run_script.bash python -m runback verify requirements.txt",
         )
 
 

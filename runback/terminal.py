@@ -44,3 +44,6 @@ def ended(main: Callable[[], int | None]) -> int:
         # Python flushes stdout once more at exit; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return CLOSED_PIPE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return report(RunbackError(f"{where}{error.strerror or error}"))

@@ -73,7 +73,12 @@ def parse_port(arguments: Sequence[str]) -> int:
     words = [word for argument in arguments for word in argument.split("=", 1)]
     if not words:
         return DEFAULT_PORT
-    if len(words) == 2 and words[0] in ("--port", "-p") and words[1].isdigit():
+    if (
+        len(words) == 2
+        and words[0] in ("--port", "-p")
+        and words[1].isascii()
+        and words[1].isdigit()
+    ):
         port = int(words[1])
         if 0 < port < 65536:
             return port
@@ -96,6 +101,13 @@ def is_free(port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+        except PermissionError as error:
+            raise RunbackError(
+                f"port {port} is for root alone", f"./run_mlflow_ui.bash --port {DEFAULT_PORT}"
+            ) from error
         except OSError:
             return False
+    # macOS lets us share a port with a listener on all addresses (AirPlay's, on 5000).
+    with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=1):
+        return False
     return True

@@ -101,10 +101,20 @@ def project(copy: Path, tmp_path: Path) -> Project:
     """Return the copy with a complete (empty) .venv and store, and no engine on its PATH."""
     folder = copy / ".venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-    stamp = {"lock": kind.digest(copy, kind.full()), "packages": {}}
-    (folder / "runback.json").write_text(json.dumps(stamp))
+    write_stamp(copy)
     (copy / "mlflow.db").touch()
     return Project(copy, bare_environ(tmp_path))
+
+
+def write_stamp(root: Path, **packages: str) -> None:
+    """Say of the project's .venv that it is complete, with these packages."""
+    stamp = {
+        "lock": kind.digest(root, kind.full()),
+        "folder": str(root / ".venv"),
+        "python": f"3.{sys.version_info.minor}",
+        "packages": packages,
+    }
+    (root / ".venv" / "runback.json").write_text(json.dumps(stamp))
 
 
 def bare_environ(tmp_path: Path) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
@@ -10,9 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, bare_environ, copy_project
-
-from runback.launch import kind
+from conftest import REPOSITORY, bare_environ, copy_project, write_stamp
 
 README = (REPOSITORY / "README.md").read_text()
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -68,8 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
     library = next((venv / "lib").glob("python3*")) / "site-packages"
     ours = next(path for path in sys.path if path.endswith("site-packages"))
     (library / "ours.pth").write_text(ours + "\n")
-    stamp = {"lock": kind.digest(root, kind.full()), "packages": {}}
-    (venv / "runback.json").write_text(json.dumps(stamp))
+    write_stamp(root)
     return root, bare_environ(folder)
 
 

@@ -15,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import FakeEngine, Project, tools
+from conftest import FakeEngine, Project, tools, write_stamp
+
+from runback.launch import kind, venv
 
 SHOW = "import json, os, sys; print(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]))"
 NO_ENGINE = "runback: no container (docker or podman: not installed); running in .venv, no GPU\n"
@@ -236,9 +238,7 @@ def test_arguments_that_cannot_be_split_are_an_error(
 
 
 def test_environment_that_was_changed_by_hand_is_refused(project: Project) -> None:
-    stamp = project.root / ".venv" / "runback.json"
-    content = json.loads(stamp.read_text())
-    stamp.write_text(json.dumps({**content, "packages": {"numpy": "2.4.6", "six": "1.17.0"}}))
+    write_stamp(project.root, numpy="2.4.6", six="1.17.0")
     library = next((project.root / ".venv" / "lib").glob("python3*")) / "site-packages"
     (library / "numpy-1.26.4.dist-info").mkdir()
     done = project.run("true")
@@ -249,6 +249,50 @@ def test_environment_that_was_changed_by_hand_is_refused(project: Project) -> No
         "  six 1.17.0: not installed\n"
         "hint: ./run_script.bash --repair installs what the lock says again\n"
     )
+
+
+def test_venv_of_the_users_own_is_left_alone(project: Project) -> None:
+    folder = project.root / ".venv"
+    (folder / "runback.json").unlink()
+    (folder / "precious").touch()
+    done = project.run("true")
+    assert done.returncode == 3
+    assert done.stderr.endswith(
+        f"error: {folder} was not made by run_script.bash, which needs a folder of this name\n"
+        "hint: mv .venv .venv.mine\n"
+    )
+    assert (folder / "precious").exists()
+
+
+def test_moved_project_gets_another_environment(project: Project, tmp_path: Path) -> None:
+    """Its scripts name the folder that they were made in."""
+    moved = project.root.rename(tmp_path / "moved")
+    assert not venv.is_ready(moved, kind.full())
+    write_stamp(moved)
+    assert venv.is_ready(moved, kind.full())
+
+
+def test_streams_that_are_closed_and_a_home_that_is_none(
+    project: Project, make_engine: Callable[..., FakeEngine]
+) -> None:
+    make_engine("docker")
+    closed = f"exec '{project.root}/run_script.bash' true <&-"
+    environ = {**project.environ, "HOME": "/proc/none"}
+    done = subprocess.run(
+        ["bash", "-c", closed], env=environ, cwd=project.root, capture_output=True, text=True
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert (project.root / ".runback" / "home").is_dir()
+
+
+@pytest.mark.parametrize("folder", ["/", "/usr", "/opt"])
+def test_folder_that_would_hide_the_containers_own_is_refused(
+    project: Project, make_engine: Callable[..., FakeEngine], folder: str
+) -> None:
+    make_engine("docker")
+    done = project.run("true", cwd=Path(folder))
+    assert done.returncode == 3
+    assert f"error: the folder {folder} cannot be mounted in a container" in done.stderr
 
 
 def test_what_the_user_installed_besides_is_theirs(project: Project) -> None:
@@ -271,7 +315,7 @@ def test_too_old_a_python_for_the_launcher_says_what_is_needed(
 
 
 def test_python_of_another_version_cannot_carry_the_lock(project: Project) -> None:
-    (project.root / ".venv" / "runback.json").unlink()
+    shutil.rmtree(project.root / ".venv")
     other = tools(project.root.parent) / "python3.10"
     other.write_text("#!/bin/sh\necho 3.10.13\n")
     other.chmod(0o755)
@@ -280,13 +324,14 @@ def test_python_of_another_version_cannot_carry_the_lock(project: Project) -> No
     assert done.stderr.splitlines()[-2:] == [
         "error: the environment needs Python 3.11 or 3.12 with its venv module, "
         f"found: {other} (3.10.13)",
-        "hint: apt-get install python3-venv, or name one: RUNBACK_PYTHON=/path/to/python3.12",
+        "hint: install one (Debian, Ubuntu: python3.12-venv or python3.11-venv), "
+        "or name one: RUNBACK_PYTHON=/path/to/python3.12",
     ]
 
 
 def test_python_without_venv_is_named(project: Project) -> None:
     """Debian's python3 comes without ensurepip until python3-venv is installed."""
-    (project.root / ".venv" / "runback.json").unlink()
+    shutil.rmtree(project.root / ".venv")
     bare = tools(project.root.parent) / "python3.12"
     bare.write_text(
         "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'ensurepip'\" >&2\nexit 1\n"
@@ -331,8 +376,8 @@ def stop(number, frame):
     os.write(1, b"SIGTERM\\n")  # print may be what was interrupted
     sys.exit(43)
 signal.signal(signal.SIGTERM, stop)
-print("up", sys.stdout.isatty(), flush=True)
 try:
+    print("up", sys.stdout.isatty(), flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     print("SIGINT", flush=True)

@@ -217,7 +217,7 @@ def test_old_file_store_is_refused_and_the_hint_migrates_it(tmp_path: Path) -> N
     refused = run_ui(tmp_path)
     assert refused.returncode == 3
     assert "is an MLflow file store (meta.yaml files)" in refused.stderr
-    hint = refused.stderr.rpartition("hint: ")[2]
+    hint = refused.stderr.rpartition("hint: ./run_script.bash ")[2]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         hint, shell=True, env={**os.environ, "PATH": path}, capture_output=True, text=True

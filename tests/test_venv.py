@@ -167,6 +167,20 @@ def test_killed_half_way_it_is_made_anew(lab: Lab) -> None:
     assert not (lab.root / ".venv" / "left-over").exists()
 
 
+def test_failed_update_leaves_what_was_there(lab: Lab) -> None:
+    lab.lock(("alpha", "1.0"))
+    lab.ensure()
+    lab.lock(("alpha", "1.1"))
+    shutil.rmtree(lab.wheels)
+    with pytest.raises(EnvironmentFailed):
+        lab.ensure()
+    (lab.root / ".venv" / "mine").touch()
+    lab.lock(("alpha", "1.1"))
+    lab.ensure()
+    assert lab.installed() == {"alpha": "1.1"}
+    assert (lab.root / ".venv" / "mine").exists()
+
+
 def test_environment_whose_python_is_gone_is_made_anew(lab: Lab) -> None:
     lab.lock(("alpha", "1.0"))
     lab.ensure()
@@ -204,6 +218,17 @@ def test_without_a_cpu_build_in_reach_the_locks_own_wheel_is_taken(
     lab.ensure(OVERLAID)
     assert lab.installed() == {"alpha": "1.0", "torch": "2.0"}
     assert "no CPU build of torch in reach" in capsys.readouterr().err
+
+
+def test_driver_that_was_installed_since_brings_the_locks_own_torch(lab: Lab) -> None:
+    """pip takes 2.0+cpu for 2.0."""
+    lab.lock(("torch", "2.0"))
+    lab.lock(("torch", "2.0+cpu"), file=OVERLAID.overlay)
+    lab.ensure(OVERLAID)
+    assert lab.installed() == {"torch": "2.0+cpu"}
+    next(lab.wheels.glob("torch-2.0+cpu*")).unlink()
+    lab.ensure(SMALL)
+    assert lab.installed() == {"torch": "2.0"}
 
 
 def test_variables_put_the_environment_first() -> None:

@@ -21,6 +21,9 @@ if sys.version_info < (3, 9):
             continue
         if starts:
             os.execvp(name, [name, "-I", "-S", os.path.dirname(__file__)] + sys.argv[1:])
+    if sys.argv[1:2] == ["run"] and os.system("docker version >/dev/null 2>&1") == 0:
+        script = os.path.join(ROOT, "docker", "without_python.bash")
+        os.execv(script, [script] + sys.argv[2:])
     sys.stderr.write(
         "error: %s is Python %d.%d; this needs 3.9 or later (and 3.11 or 3.12 to train"
         " without a container)\nhint: apt-get install python3.11 python3.11-venv\n"

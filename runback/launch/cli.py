@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from runback.errors import EngineError, GpuRequired, RunbackError
+from runback.errors import EngineError, EnvironmentMissing, GpuRequired, RunbackError
 from runback.launch import container, engine, image, inside, kind, venv
 from runback.launch.progress import Progress
 from runback.terminal import say
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runback.launch.engine import Absent, Engine
 
 ROOT = Path(__file__).resolve().parents[2]
+GPU_CHOICES = ("auto", "required", "none")
 ENGINES = ("auto", "docker", "podman", "venv")
 
 RUN_USAGE = """\
@@ -47,7 +48,7 @@ UI_USAGE = """\
 Usage: ./run_mlflow_ui.bash [--port PORT]
 
 Open the MLflow UI on this project's runs, at http://localhost:5000
-(from another machine: ssh -L 5000:localhost:5000 SERVER).
+(from another machine: ssh -t -L 5000:localhost:5000 SERVER).
 """
 
 
@@ -71,7 +72,6 @@ def run(command: Sequence[str]) -> int:
     if isinstance(found, engine.Engine) and command[0] != "--repair":
         return _in_container(found, command, ports=())
     if isinstance(found, engine.Absent):
-        _require_gpu(kind.has_nvidia_driver(), "no NVIDIA driver is loaded here")
         say(f"no container ({found}); running in .venv, {_gpu_here()}")
     return _in_venv(kind.full(), command)
 
@@ -94,7 +94,12 @@ def ui(arguments: Sequence[str]) -> int:
         choice != "auto" or image.exists(found, image.tag(ROOT, _words("RUNBACK_BUILD_ARGS")))
     ):
         return _in_container(found, command, ports=(port,))
-    return _in_venv(kind.LIGHT, command)
+    try:
+        return _in_venv(kind.LIGHT, command)
+    except EnvironmentMissing:
+        if not isinstance(found, engine.Engine):
+            raise
+        return _in_container(found, command, ports=(port,))
 
 
 def _in_this_image(lock: Path, command: Sequence[str]) -> int:
@@ -119,7 +124,7 @@ def _in_container(found: Engine, command: Sequence[str], ports: Sequence[int]) -
     build_args = _words("RUNBACK_BUILD_ARGS")
     tag = image.tag(ROOT, build_args)
     if not image.exists(found, tag):
-        say(f"building the image {tag} (once for this lock; downloads about 7 GB)")
+        say(f"building the image {tag} (once for this lock; downloads about 6 GB)")
         image.build(found, ROOT, tag, build_args, dict(os.environ))
     if command[0] == "--build":
         return 0
@@ -128,7 +133,7 @@ def _in_container(found: Engine, command: Sequence[str], ports: Sequence[int]) -
         extra = [*extra, *(f"--publish=127.0.0.1:{port}:{port}" for port in ports)]
         command = [*command, "--host", "0.0.0.0"]
     say(f"{found.name} {found.version}, image {tag}, {_gpu_words(found, gpu)}")
-    caller = container.this_caller(Path.cwd())
+    caller = container.this_caller(ROOT, Path.cwd())
     words = container.run_command(
         found, tag, ROOT, caller, os.environ, gpu=gpu, extra=extra, command=command
     )
@@ -170,7 +175,7 @@ def _words(name: str) -> list[str]:
 
 
 def _hand_over_gpu(found: Engine) -> bool:
-    wanted = _choice("RUNBACK_GPU", ("auto", "required", "none"))
+    wanted = _choice("RUNBACK_GPU", GPU_CHOICES)
     if wanted == "none":
         return False
     _require_gpu(bool(found.gpu), f"{found.name} has no NVIDIA runtime")
@@ -178,7 +183,7 @@ def _hand_over_gpu(found: Engine) -> bool:
 
 
 def _require_gpu(there: bool, reason: str) -> None:
-    if not there and _choice("RUNBACK_GPU", ("auto", "required", "none")) == "required":
+    if not there and _choice("RUNBACK_GPU", GPU_CHOICES) == "required":
         raise GpuRequired(reason)
 
 
@@ -191,4 +196,10 @@ def _gpu_words(found: Engine, gpu: bool) -> str:
 
 
 def _gpu_here() -> str:
-    return "with the GPUs here" if kind.has_nvidia_driver() else "no GPU"
+    """Say which GPUs a command in .venv can use; docs/gpu.md says why not TensorFlow."""
+    if _choice("RUNBACK_GPU", GPU_CHOICES) == "none":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        return "no GPU (RUNBACK_GPU=none)"
+    there = kind.has_nvidia_driver()
+    _require_gpu(there, "no NVIDIA driver is loaded here")
+    return "GPUs for torch, not for TensorFlow" if there else "no GPU"

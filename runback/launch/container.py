@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import getpass
 import io
@@ -24,8 +25,10 @@ PASSED = (
     *("COLORTERM", "FORCE_COLOR", "LANG", "LC_ALL", "NO_COLOR", "TERM", "TZ"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     *("CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "DO_NOT_TRACK", "PYTHONHASHSEED"),
-    *("RUNBACK_LEDGER", "RUNBACK_RECORD", "XLA_FLAGS"),
+    "XLA_FLAGS",
 )
+# A mount over one of these, or over a folder that holds them, leaves no container.
+SYSTEM_FOLDERS = ("/opt/venv", "/usr/bin", "/etc/passwd", "/bin", "/lib", "/proc", "/sys", "/dev")
 PASSED_PREFIXES = (
     "ATEN_",
     "KERAS_",
@@ -56,6 +59,7 @@ class Caller:
     home: Path
     stdin: bool
     terminal: bool
+    groups: tuple[int, ...] = ()
 
 
 def run_command(
@@ -94,7 +98,9 @@ def _user(engine: Engine, caller: Caller) -> list[str]:
         # Rootless Docker has no keep-id: there, root inside is the caller outside.
         return ["--user", "0:0"]
     user = ["--user", f"{caller.uid}:{caller.gid}"]
-    return user + (_no_selinux_labels() if engine.name == "podman" else [])
+    # The data of a team is often readable to a group only.
+    user += [word for group in caller.groups for word in ("--group-add", str(group))]
+    return user + (_no_selinux_labels() if engine.selinux or engine.name == "podman" else [])
 
 
 def _no_selinux_labels() -> list[str]:
@@ -153,25 +159,38 @@ def uses_host_network(extra: Sequence[str]) -> bool:
     return "--network host" in joined or "--net host" in joined
 
 
-def this_caller(cwd: Path) -> Caller:
-    """Return who runs this, with a home for the container that is there.
+def this_caller(root: Path, cwd: Path) -> Caller:
+    """Return who runs this in `cwd`, with a home for the container that is there.
 
-    Raises RunbackError in /, which cannot be mounted in a container.
+    Raises RunbackError in a folder that cannot be mounted in a container.
     """
-    if cwd == Path("/"):
-        raise RunbackError("the folder / cannot be mounted in a container", "cd to the project")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = (cache / "runback" / "home").resolve()
-    home.mkdir(parents=True, exist_ok=True)  # the engine would make it root's
+    if any(_is_within(Path(folder), cwd) for folder in SYSTEM_FOLDERS):
+        raise RunbackError(
+            f"the folder {cwd} cannot be mounted in a container, whose own it would hide",
+            "cd to the project",
+        )
     return Caller(
         uid=os.getuid(),
         gid=os.getgid(),
         user=_user_name(),
         cwd=cwd,
-        home=home,
-        stdin=not sys.stdin.isatty() or _is_foreground(0),
+        home=_home(root),
+        groups=tuple(sorted(set(os.getgroups()) - {os.getgid()})),
+        stdin=sys.stdin is not None and (not sys.stdin.isatty() or _is_foreground(0)),
         terminal=_is_terminal(),
     )
+
+
+def _home(root: Path) -> Path:
+    """Return the container's home: in the caller's cache, or in the project without one."""
+    # expanduser: a uid without HOME and passwd entry keeps its "~", and gets the second place.
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    places = (Path(cache) / "runback" / "home", root / ".runback" / "home")
+    for home in filter(Path.is_absolute, places):
+        with contextlib.suppress(OSError):
+            home.mkdir(parents=True, exist_ok=True)  # the engine would make it root's
+            return home.resolve()
+    raise RunbackError(f"neither {cache} nor {root} can be written: the container needs a home")
 
 
 def _user_name() -> str:

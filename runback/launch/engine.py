@@ -26,6 +26,7 @@ class Engine:
     version: str
     rootless: bool
     gpu: tuple[str, ...] = ()
+    selinux: bool = False
     storage: str = ""
 
 
@@ -95,6 +96,7 @@ def _docker(program: str, info: dict[str, Any], stderr: str) -> Engine | Absent:
         program=program,
         version=info["ServerVersion"],
         rootless=any("name=rootless" in option for option in security),
+        selinux=any("name=selinux" in option for option in security),
         gpu=("--gpus", "all") if "nvidia" in (info.get("Runtimes") or {}) else (),
         storage=info.get("DockerRootDir") or "",
     )

@@ -12,11 +12,12 @@ from runback.errors import DiskFull, ImageError
 from runback.locked import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from runback.launch.engine import Engine
 
-NEEDED_BYTES = 26_000_000_000  # 12.5 GB of image, and as much while its layers are written
+NEEDED_BYTES = 26_000_000_000  # 13.5 GB of image, and 12.5 of the build's cache
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 
 def lock_digest(root: Path) -> str:
@@ -53,12 +54,19 @@ def exists(engine: Engine, image: str) -> bool:
 
 
 def build_command(
-    engine: Engine, root: Path, image: str, build_args: Sequence[str] = ()
+    engine: Engine,
+    root: Path,
+    image: str,
+    build_args: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Return the command that builds the image from the project folder."""
+    environ = environ or {}
     return [
         *(engine.program, "build", "--file", str(root / "docker" / "Dockerfile")),
         *("--tag", image, "--build-arg", f"LOCK_DIGEST={lock_digest(root)}"),
+        # Without a value: the engine reads them from our environment, as BuildKit knows them.
+        *(word for name in PROXIES if name in environ for word in ("--build-arg", name)),
         *build_args,
         str(root),
     ]
@@ -72,7 +80,7 @@ def build(
     Raises DiskFull before it begins, ImageError when it fails.
     """
     _check_room(engine)
-    command = build_command(engine, root, image, build_args)
+    command = build_command(engine, root, image, build_args, environ)
     with locked(_build_lock(root)):
         if exists(engine, image):
             return
@@ -96,7 +104,10 @@ def _build_lock(root: Path) -> Path:
 def _explain(engine: Engine) -> tuple[str, str]:
     """Return why a build fails before its first step where we know, and what helps."""
     if engine.name == "docker" and not _has_buildkit(engine):
-        return "this docker command cannot use BuildKit", "apt-get install docker-buildx"
+        return (
+            "this docker command cannot use BuildKit",
+            "apt-get install docker-buildx   # from Docker's own repository: docker-buildx-plugin",
+        )
     return "its output is above", f"{engine.name} system df shows the disk it uses"
 
 

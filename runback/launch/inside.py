@@ -56,14 +56,21 @@ def become(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
 def main() -> NoReturn:
     """Make the store if it is not there yet, then run the command that was given."""
     sys.path[:1] = [str(ROOT)]  # not this file's folder: its modules are not top-level ones
-    from runback.errors import RunbackError
+    from runback.terminal import ended
+
+    sys.exit(ended(_prepare_and_become))
+
+
+def _prepare_and_become() -> NoReturn:
+    from runback.errors import StoreError
     from runback.terminal import report, say
 
     environ = variables(ROOT, os.environ)
     try:
         prepare_store(ROOT, environ, say)
-    except RunbackError as error:
-        sys.exit(report(error))
+    except StoreError as error:
+        # Not every command needs the store; the one that mends it must run.
+        report(error)
     become(sys.argv[1:], environ)
 
 

@@ -33,8 +33,15 @@ def install(root: Path, kind: Kind, python: Path, progress: Progress, again: boo
         lock.write_text(text)
     elif kind.overlay:
         progress.note("no CPU build of torch in reach; taking the lock's own (4 GB to download)")
+    if not overlay:
+        # pip takes torch 2.13.0+cpu for 2.13.0, also where a driver has been installed since.
+        uninstall(python, ["torch"] if _has_local_build(root / kind.folder, "torch") else [])
     _pip(root, kind, python, lock, progress, ["--force-reinstall"] if again else [])
     return text + overlay
+
+
+def _has_local_build(folder: Path, package: str) -> bool:
+    return any(folder.glob(f"lib/python3*/site-packages/{package}-*+*.dist-info"))
 
 
 def _install_overlay(root: Path, kind: Kind, python: Path, again: bool) -> bool:

@@ -9,7 +9,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from runback.errors import DiskFull, EnvironmentDrift, EnvironmentFailed
+from runback.errors import DiskFull, EnvironmentDrift, EnvironmentFailed, NotOurs
 from runback.launch.base_python import find_python, fits
 from runback.launch.install import install, uninstall
 from runback.launch.kind import digest, names, normalised
@@ -32,8 +32,20 @@ def stamp(root: Path, kind: Kind) -> dict[str, Any]:
 
 
 def is_ready(root: Path, kind: Kind) -> bool:
-    """Say whether the environment is there, complete, and made from today's lock."""
-    return stamp(root, kind).get("lock") == digest(root, kind) and python(root, kind).exists()
+    """Say whether the environment is there, complete, made here and from today's lock."""
+    made = stamp(root, kind)
+    return made.get("lock") == digest(root, kind) and _is_sound(root, kind, made)
+
+
+def _is_sound(root: Path, kind: Kind, made: dict[str, Any]) -> bool:
+    """Say whether what the stamp is of still stands.
+
+    The scripts name the folder that they were made in, and the packages are in a folder
+    named after Python's version: a moved project and an upgraded system need another one.
+    """
+    library = root / kind.folder / "lib" / f"python{made.get('python')}"
+    in_place = made.get("folder") == str(root / kind.folder) and library.is_dir()
+    return in_place and python(root, kind).exists()
 
 
 def python(root: Path, kind: Kind) -> Path:
@@ -78,9 +90,9 @@ def variables(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
 def ensure(root: Path, kind: Kind, progress: Progress, repair: bool = False) -> None:
     """Make the environment, or bring it up to a changed lock; return at once if it is right.
 
-    Several at a time: one makes it, the others wait. Stopped half way, it is made anew
+    Several at a time: one makes it, the others wait. Killed half way, it is made anew
     (pip keeps what was downloaded).
-    Raises EnvironmentMissing, DiskFull, EnvironmentFailed, EnvironmentDrift.
+    Raises EnvironmentMissing, DiskFull, EnvironmentFailed, EnvironmentDrift, NotOurs.
     """
     if is_ready(root, kind) and not repair:
         if found := drifts(root, kind):
@@ -96,15 +108,24 @@ def _make(root: Path, kind: Kind, progress: Progress, repair: bool) -> None:
     _check_room(folder, kind)
     progress.begin(kind.folder, kind.lock, kind.download)
     before = stamp(root, kind)
-    # Gone while we work: stopped half way, the next one cannot take ours for complete.
+    if folder.exists() and not before and not _marker(root, kind).exists():
+        raise NotOurs(folder)
+    # While it stands, the environment is half made; the stamp is gone as long.
+    _marker(root, kind).write_text(json.dumps(before))
     _stamp_file(root, kind).unlink(missing_ok=True)
-    if not before or not fits(python(root, kind)):
+    if not _is_sound(root, kind, before) or not fits(python(root, kind)):
         _create(root, kind)
-    lock = install(root, kind, python(root, kind), progress, again=repair)
+    try:
+        lock = install(root, kind, python(root, kind), progress, again=repair)
+    except EnvironmentFailed:
+        if before:  # pip gave up before it changed anything: what was there still works
+            _stamp_file(root, kind).write_text(json.dumps(before))
+        raise
     # What an earlier lock brought and this one does not; the user's own additions stay.
     uninstall(python(root, kind), _packages(before).keys() - names(lock))
     (folder / "lock.txt").write_text(lock)  # what `runback verify` compares with
     _write_stamp(root, kind, names(lock))
+    _marker(root, kind).unlink()
     progress.end(kind.folder, time.monotonic() - began_s)
 
 
@@ -131,8 +152,19 @@ def _stamp_file(root: Path, kind: Kind) -> Path:
     return root / kind.folder / "runback.json"
 
 
+def _marker(root: Path, kind: Kind) -> Path:
+    return root / ".runback" / f"{kind.folder[1:]}.unfinished"
+
+
 def _write_stamp(root: Path, kind: Kind, asked_for: set[str]) -> None:
     packages = {n: v for n, v in sorted(installed(root, kind).items()) if n in asked_for}
     draft = _stamp_file(root, kind).with_suffix(".draft")
-    draft.write_text(json.dumps({"lock": digest(root, kind), "packages": packages}, indent=1))
+    library = next((root / kind.folder / "lib").glob("python3*"))
+    content = {
+        "lock": digest(root, kind),
+        "folder": str(root / kind.folder),
+        "python": library.name.removeprefix("python"),
+        "packages": packages,
+    }
+    draft.write_text(json.dumps(content, indent=1))
     draft.rename(_stamp_file(root, kind))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from runback.errors import StoreError
@@ -33,10 +34,11 @@ def create(database: Path, say: Callable[[str], None]) -> None:
             if not database.exists():
                 say(f"making {database.name}, the tracking store (once)")
                 _make(database)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
         raise StoreError(
-            f"the tracking store {database} cannot be made: {error.strerror}",
-            f"ls -ld {database.parent}",
+            f"the tracking store {database} cannot be made: {reason}",
+            f"ls -ld {quote(str(database.parent))}; df -h {quote(str(database.parent))}",
         ) from error
 
 
@@ -47,7 +49,8 @@ def refuse_file_store(database: Path) -> None:
         return
     raise StoreError(
         f"{mlruns} is an MLflow file store (meta.yaml files), which MLflow 3.17 does not read",
-        f"mlflow migrate-filestore --source {mlruns.parent} --target sqlite:///{database}",
+        "./run_script.bash mlflow migrate-filestore "
+        f"--source {quote(str(mlruns.parent))} --target {quote(f'sqlite:///{database}')}",
     )
 
 
@@ -65,8 +68,11 @@ def _make(database: Path) -> None:
 
 def _migrate(draft: Path, artifacts: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy.exc import DBAPIError
 
     for noisy in ("alembic.runtime.migration", "mlflow.store.db.utils"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    store = SqlAlchemyStore(f"sqlite:///{draft}", str(artifacts))
-    store.engine.dispose()
+    try:
+        SqlAlchemyStore(f"sqlite:///{draft}", str(artifacts)).engine.dispose()
+    except DBAPIError as error:
+        raise sqlite3.OperationalError(str(error.orig)) from error
