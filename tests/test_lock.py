@@ -89,7 +89,7 @@ def test_locks_are_fresh(copy: Path) -> None:
     """docker/lock.bash on today's input writes the same files, byte for byte."""
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     assert uv is not None, "uv is in the lock"
-    _need_package_index()
+    need_package_index()
     path = f"{Path(uv).parent}:{os.environ['PATH']}"
     command = [str(copy / "docker" / "lock.bash")]
     done = subprocess.run(
@@ -100,7 +100,7 @@ def test_locks_are_fresh(copy: Path) -> None:
         assert (copy / name).read_text() == text(name), f"{name} is stale: run docker/lock.bash"
 
 
-def _need_package_index() -> None:
+def need_package_index() -> None:
     index = os.environ.get("UV_INDEX_URL", "https://pypi.org/simple")
     try:
         urllib.request.urlopen(f"{index.rstrip('/')}/six/", timeout=20).close()
