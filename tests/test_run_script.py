@@ -272,6 +272,14 @@ def test_moved_project_gets_another_environment(project: Project, tmp_path: Path
     assert venv.is_ready(moved, kind.full())
 
 
+def test_environment_with_cuda_serves_a_machine_without_a_driver(project: Project) -> None:
+    """Two machines that share a home must not make it anew for one another."""
+    stamp = project.root / ".venv" / "runback.json"
+    content = json.loads(stamp.read_text())
+    stamp.write_text(json.dumps({**content, "lock": kind.digest(project.root, kind.FULL_CUDA)}))
+    assert project.run("true").returncode == 0
+
+
 def test_streams_that_are_closed_and_a_home_that_is_none(
     project: Project, make_engine: Callable[..., FakeEngine]
 ) -> None:

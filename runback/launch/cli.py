@@ -73,7 +73,7 @@ def run(command: Sequence[str]) -> int:
         return _in_container(found, command, ports=())
     if isinstance(found, engine.Absent):
         say(f"no container ({found}); running in .venv, {_gpu_here()}")
-    return _in_venv(kind.full(), command)
+    return _in_venv(_full(), command)
 
 
 def ui(arguments: Sequence[str]) -> int:
@@ -87,8 +87,8 @@ def ui(arguments: Sequence[str]) -> int:
     if lock := os.environ.get("RUNBACK_IMAGE_LOCK"):
         return _in_this_image(Path(lock), command)
     choice = _choice("RUNBACK_ENGINE", ENGINES)
-    if choice in ("auto", "venv") and venv.is_ready(ROOT, kind.full()):
-        return _in_venv(kind.full(), command)
+    if choice in ("auto", "venv") and venv.is_ready(ROOT, _full()):
+        return _in_venv(_full(), command)
     found = _engine()
     if isinstance(found, engine.Engine) and (
         choice != "auto" or image.exists(found, image.tag(ROOT, _words("RUNBACK_BUILD_ARGS")))
@@ -109,6 +109,14 @@ def _in_this_image(lock: Path, command: Sequence[str]) -> int:
     if lock.read_bytes() != (ROOT / "requirements.txt").read_bytes():
         say("requirements.txt has changed since this image was built: rebuild the container")
     _become("python", command, os.environ)
+
+
+def _full() -> kind.Kind:
+    """Return the full environment's kind; one with CUDA serves a machine without a driver too.
+
+    Else two machines that share a home would make it anew for one another.
+    """
+    return kind.FULL_CUDA if venv.is_ready(ROOT, kind.FULL_CUDA) else kind.full()
 
 
 def _in_venv(which: kind.Kind, command: Sequence[str]) -> int:
