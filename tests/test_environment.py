@@ -81,4 +81,4 @@ def test_environment_without_a_lock_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(LockMissing) as raised:
         environment.compare(tmp_path / "lock.txt")
     assert str(raised.value).endswith("lock.txt: No such file or directory")
-    assert raised.value.hint == "runback verify requirements.txt"
+    assert raised.value.hint == "./run_script.bash python -m runback verify requirements.txt"
