@@ -11,13 +11,13 @@ import sqlite3
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from conftest import REPOSITORY, Project
+from conftest import REPOSITORY, FakeEngine, Project
 
 from runback import ui
 from runback.errors import PortTaken, RunbackError
@@ -99,6 +99,20 @@ def test_script_has_help_and_quotes_nonsense(project: Project) -> None:
         3,
         'error: cannot read "--prot 5001": it can be --port and a number from 1 to 65535',
     )
+
+
+@pytest.mark.parametrize("network", ["", "--network host"])
+def test_container_publishes_the_port_on_the_hosts_localhost_alone(
+    project: Project, make_engine: Callable[..., FakeEngine], network: str
+) -> None:
+    """On the host's own network there is nothing to publish, and localhost is the host's."""
+    engine = make_engine("docker")
+    port = str(make.unused_port())
+    given = {"RUNBACK_ENGINE": "docker", "RUNBACK_ENGINE_ARGS": network}
+    project.script("run_mlflow_ui.bash", "--port", port, cwd=None, **given)
+    words = engine.calls("run")[0]
+    assert (f"--publish=127.0.0.1:{port}:{port}" in words) is not bool(network)
+    assert (words[-2:] == ["--host", "0.0.0.0"]) is not bool(network)
 
 
 def environ(folder: Path) -> dict[str, str]:

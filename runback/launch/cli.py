@@ -70,7 +70,7 @@ def run(command: Sequence[str]) -> int:
         return _in_this_image(Path(lock), command)
     found = _engine()
     if isinstance(found, engine.Engine) and command[0] != "--repair":
-        return _in_container(found, command, ports=())
+        return _in_container(found, command)
     if isinstance(found, engine.Absent):
         say(f"no container ({found}); running in .venv, {_gpu_here()}")
     return _in_venv(_full(), command)
@@ -87,19 +87,19 @@ def ui(arguments: Sequence[str]) -> int:
     if lock := os.environ.get("RUNBACK_IMAGE_LOCK"):
         return _in_this_image(Path(lock), command)
     choice = _choice("RUNBACK_ENGINE", ENGINES)
-    if choice in ("auto", "venv") and venv.is_ready(ROOT, _full()):
-        return _in_venv(_full(), command)
+    if choice in ("auto", "venv") and venv.is_ready(ROOT, full := _full()):
+        return _in_venv(full, command)
     found = _engine()
     if isinstance(found, engine.Engine) and (
         choice != "auto" or image.exists(found, image.tag(ROOT, _words("RUNBACK_BUILD_ARGS")))
     ):
-        return _in_container(found, command, ports=(port,))
+        return _in_container(found, command, port)
     try:
         return _in_venv(kind.LIGHT, command)
     except EnvironmentMissing:
         if not isinstance(found, engine.Engine):
             raise
-        return _in_container(found, command, ports=(port,))
+        return _in_container(found, command, port)
 
 
 def _in_this_image(lock: Path, command: Sequence[str]) -> int:
@@ -127,7 +127,7 @@ def _in_venv(which: kind.Kind, command: Sequence[str]) -> int:
     _become(str(venv.python(ROOT, which)), command, environ)
 
 
-def _in_container(found: Engine, command: Sequence[str], ports: Sequence[int]) -> int:
+def _in_container(found: Engine, command: Sequence[str], port: int | None = None) -> int:
     gpu = _hand_over_gpu(found)
     build_args = _words("RUNBACK_BUILD_ARGS")
     tag = image.tag(ROOT, build_args)
@@ -137,8 +137,8 @@ def _in_container(found: Engine, command: Sequence[str], ports: Sequence[int]) -
     if command[0] == "--build":
         return 0
     extra = _words("RUNBACK_ENGINE_ARGS")
-    if ports and not container.uses_host_network(extra):
-        extra = [*extra, *(f"--publish=127.0.0.1:{port}:{port}" for port in ports)]
+    if port and not container.uses_host_network(extra):
+        extra = [*extra, f"--publish=127.0.0.1:{port}:{port}"]
         command = [*command, "--host", "0.0.0.0"]
     say(f"{found.name} {found.version}, image {tag}, {_gpu_words(found, gpu)}")
     caller = container.this_caller(ROOT, Path.cwd())
