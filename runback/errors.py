@@ -11,6 +11,10 @@ RunbackError
 ├── LockMissing          no lock to compare an environment with
 ├── DiskFull             not enough room for what is about to be written
 ├── StoreError           the tracking store cannot be used as it is
+├── RecordError          a file of a run's record is not what it should be
+├── CaptureError         a run could not be recorded from its start
+├── NoSuchRun            nothing here is called that
+├── AmbiguousRun         several runs are called that
 ├── PortTaken            somebody else listens there
 ├── ParamsError          parameters out of range or unknown, all at once
 ├── DatasetError         a data set that cannot be had or read
@@ -116,6 +120,41 @@ class DiskFull(RunbackError):
 
 class StoreError(RunbackError):
     pass
+
+
+class RecordError(RunbackError):
+    """A file of a record that cannot be used; `path` names it, `reason` says why."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} {reason}", "runback verify RUN says what is whole")
+        self.path = path
+        self.reason = reason
+
+
+class CaptureError(RunbackError):
+    def __init__(self, run_id: str, reason: str) -> None:
+        super().__init__(
+            f"run {run_id[:8]} cannot be recorded: {reason}",
+            "RUNBACK_RECORD=0 trains without a record",
+        )
+
+
+class NoSuchRun(RunbackError):
+    def __init__(self, text: str, root: Path, known: int) -> None:
+        runs = "1 run" if known == 1 else f"{known} runs"
+        super().__init__(
+            f'no run has an id that begins with "{text}", or that name ({runs} in {root})',
+            "runback index   # if its folder came by rsync just now",
+        )
+
+
+class AmbiguousRun(RunbackError):
+    def __init__(self, text: str, candidates: Sequence[str]) -> None:
+        shown = "\n  ".join(candidates[:10])
+        super().__init__(
+            f'{len(candidates)} runs have an id that begins with "{text}", or that name\n  {shown}',
+            "more letters of the id tell them apart",
+        )
 
 
 class PortTaken(RunbackError):

@@ -7,6 +7,7 @@ import sys
 import click
 
 from runback import __version__
+from runback.cli.index import index
 from runback.cli.ui import ui
 from runback.cli.verify import verify
 from runback.terminal import ended
@@ -18,6 +19,7 @@ def runback() -> None:
     """Train in a container, keep every run, run it back."""
 
 
+runback.add_command(index)
 runback.add_command(ui)
 runback.add_command(verify)
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 
 from runback import ui as server
+from runback.cli.index import show
 from runback.errors import RunbackError
 from runback.launch import inside
+from runback.store.index import index
 from runback.terminal import say
 
 
@@ -30,7 +32,9 @@ def ui(port: int, host: str) -> int:
     store = environ["MLFLOW_TRACKING_URI"]
     if store.startswith("http"):
         raise RunbackError(f"MLFLOW_TRACKING_URI={store} is a server: open it in a browser")
-    inside.prepare_store(project, environ, say)
+    if store == f"sqlite:///{project / 'mlflow.db'}":
+        # Runs that came by rsync, or were killed, are then listed as they are.
+        show(index(project, say))
     say(f"http://localhost:{port} (Ctrl-C ends it)")
     # MLflow opens in its other half, which shows no runs; it remembers the choice.
     say('in the page, choose "Model training" at the top left: the runs are there')

@@ -1,27 +1,64 @@
-"""runback verify: is this environment what the lock says?"""
+"""runback verify: is this environment what the lock says, and is a record whole?"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from runback import environment
+from runback.cli.printable import printable
+from runback.record import check
+from runback.store.find import find
+from runback.store.places import scan
+
+if TYPE_CHECKING:
+    from runback.store.places import Places
 
 SHOWN = 10
 
 
 @click.command()
-@click.argument("lock", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("run", required=False)
+@click.option(
+    "--store",
+    default=".",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder of mlruns/.  [default: this one]",
+)
+@click.option("--records", is_flag=True, help="Check the records of all runs.")
 @click.option("--deep", is_flag=True, help="Also read every installed file.")
-def verify(lock: Path | None, deep: bool) -> int:
-    """Compare the running environment with its lock
+def verify(run: str | None, store: Path, records: bool, deep: bool) -> int:
+    """Check a run's record, or the running environment
 
-    LOCK: a requirements file; without it, what the environment was made from.
+    RUN: an id, its beginning, or a name: is every file of the record there, and are the
+    artifacts what the run left? Without it, the environment is compared with the lock
+    it was made from; a requirements file can be named instead of a run.
 
-    Exit status: 0 the same, 1 different.
+    Exit status: 0 whole or the same, 1 not.
     """
-    found = environment.compare(lock or environment.own_lock(), deep)
+    if run and Path(run).is_file():
+        return _environment(Path(run), deep)
+    if run:
+        return _record(*find(store.absolute(), run))
+    if records:
+        places = scan(store.absolute() / "mlruns")
+        return max((_record(places, run_id) for run_id in sorted(places.stamps)), default=0)
+    return _environment(environment.own_lock(), deep)
+
+
+def _record(places: Places, run_id: str) -> int:
+    problems = list(check.problems(places.record(run_id), run_id, places.artifacts))
+    for problem in problems:
+        click.echo(f"{run_id[:8]}  {printable(problem)}")
+    if not problems:
+        click.echo(f"{run_id[:8]}  whole")
+    return 1 if problems else 0
+
+
+def _environment(lock: Path, deep: bool) -> int:
+    found = environment.compare(lock, deep)
     for heading, rows in (("wrong", found.wrong), ("damaged", found.damaged)):
         _show(heading, rows)
     _show("not in the lock", found.extra)

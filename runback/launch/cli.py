@@ -129,11 +129,7 @@ def _in_venv(which: kind.Kind, command: Sequence[str]) -> int:
 
 def _in_container(found: Engine, command: Sequence[str], port: int | None = None) -> int:
     gpu = _hand_over_gpu(found)
-    build_args = _words("RUNBACK_BUILD_ARGS")
-    tag = image.tag(ROOT, build_args)
-    if not image.exists(found, tag):
-        say(f"building the image {tag} (once for this lock; downloads about 6 GB)")
-        image.build(found, ROOT, tag, build_args, dict(os.environ))
+    tag, image_id = _image(found)
     if command[0] == "--build":
         return 0
     extra = _words("RUNBACK_ENGINE_ARGS")
@@ -142,10 +138,22 @@ def _in_container(found: Engine, command: Sequence[str], port: int | None = None
         command = [*command, "--host", "0.0.0.0"]
     say(f"{found.name} {found.version}, image {tag}, {_gpu_words(found, gpu)}")
     caller = container.this_caller(ROOT, Path.cwd())
+    environ = container.with_origin(os.environ, image_id)
     words = container.run_command(
-        found, tag, ROOT, caller, os.environ, gpu=gpu, extra=extra, command=command
+        found, tag, ROOT, caller, environ, gpu=gpu, extra=extra, command=command
     )
-    inside.become(words, os.environ)
+    inside.become(words, environ)
+
+
+def _image(found: Engine) -> tuple[str, str]:
+    """Return the image's name and id; it is built if the engine has none of that name."""
+    build_args = _words("RUNBACK_BUILD_ARGS")
+    tag = image.tag(ROOT, build_args)
+    if image_id := image.identity(found, tag):
+        return tag, image_id
+    say(f"building the image {tag} (once for this lock; downloads about 6 GB)")
+    image.build(found, ROOT, tag, build_args, dict(os.environ))
+    return tag, image.identity(found, tag)
 
 
 def _become(python: str, command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:

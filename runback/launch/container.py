@@ -26,6 +26,7 @@ PASSED = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     *("CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "DO_NOT_TRACK", "PYTHONHASHSEED"),
     "XLA_FLAGS",
+    *("RUNBACK_DATA", "RUNBACK_HOST", "RUNBACK_IMAGE_ID", "RUNBACK_LEDGER", "RUNBACK_RECORD"),
 )
 # A mount over one of these, or over a folder that holds them, leaves no container.
 SYSTEM_FOLDERS = ("/opt/venv", "/usr/bin", "/etc/passwd", "/bin", "/lib", "/proc", "/sys", "/dev")
@@ -151,6 +152,15 @@ def _variables(caller: Caller, environ: Mapping[str, str]) -> list[str]:
     # getpass.getuser(), which MLflow and torch call, must not need a passwd entry.
     fixed = {"HOME": str(caller.home), "USER": caller.user, "LOGNAME": caller.user}
     return words + [word for name, value in fixed.items() for word in ("--env", f"{name}={value}")]
+
+
+def with_origin(environ: Mapping[str, str], image_id: str) -> dict[str, str]:
+    """Return the variables with what a container cannot find out: its machine and its image.
+
+    The name that it has itself is drawn anew for each.
+    """
+    host = environ.get("RUNBACK_HOST") or os.uname().nodename
+    return {**environ, "RUNBACK_HOST": host, "RUNBACK_IMAGE_ID": image_id}
 
 
 def uses_host_network(extra: Sequence[str]) -> bool:

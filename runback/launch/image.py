@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -47,10 +48,17 @@ def _ingredients(root: Path) -> list[Path]:
     return [dockerfile, root / "requirements.txt", *locks]
 
 
+def identity(engine: Engine, image: str) -> str:
+    """Return the image's id, `sha256:` and hex, or "" if the engine has none of that name."""
+    command = [engine.program, "image", "inspect", "--format", "{{.Id}}", image]
+    done = subprocess.run(command, capture_output=True, text=True)
+    found = done.stdout.strip() if done.returncode == 0 else ""
+    return f"sha256:{found}" if re.fullmatch("[0-9a-f]{64}", found) else found  # podman: hex alone
+
+
 def exists(engine: Engine, image: str) -> bool:
     """Say whether the engine has the image."""
-    command = [engine.program, "image", "inspect", "--format", "{{.Id}}", image]
-    return subprocess.run(command, capture_output=True).returncode == 0
+    return bool(identity(engine, image))
 
 
 def build_command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -97,6 +98,7 @@ def ensure(root: Path, kind: Kind, progress: Progress, repair: bool = False) -> 
     if is_ready(root, kind) and not repair:
         if found := drifts(root, kind):
             raise EnvironmentDrift(root / kind.folder, found)
+        _link_project(root, kind)  # one that an earlier version made has no link yet
         return
     with locked(root / ".runback" / f"{kind.folder[1:]}.lock", progress.waiting):
         if not is_ready(root, kind) or repair:
@@ -124,6 +126,7 @@ def _make(root: Path, kind: Kind, progress: Progress, repair: bool) -> None:
     # What an earlier lock brought and this one does not; the user's own additions stay.
     uninstall(python(root, kind), _packages(before).keys() - names(lock))
     (folder / "lock.txt").write_text(lock)  # what `runback verify` compares with
+    _link_project(root, kind)
     _write_stamp(root, kind, names(lock))
     _marker(root, kind).unlink()
     progress.end(kind.folder, time.monotonic() - began_s)
@@ -139,6 +142,20 @@ def _create(root: Path, kind: Kind) -> None:
         log.write_text(done.stdout + done.stderr)
         last = (done.stdout + done.stderr).strip().splitlines()[-1:] or ["no output"]
         raise EnvironmentFailed(folder, f"{base} -m venv", log, last[0])
+
+
+def _link_project(root: Path, kind: Kind) -> None:
+    """Put the project on the path of the environment's Python, however that is started.
+
+    An editor starts it without our PYTHONPATH, and MLflow then finds no runback.dist-info.
+    """
+    for packages in (root / kind.folder).glob("lib/python3*/site-packages"):
+        # Relative: Python reads the file in the locale's encoding, which may not have the name.
+        link, text = packages / "runback.pth", os.path.relpath(root, packages).encode() + b"\n"
+        # Where it cannot be written, commands of run_script.bash still have PYTHONPATH.
+        with contextlib.suppress(OSError):
+            if not link.exists() or link.read_bytes() != text:
+                link.write_bytes(text)
 
 
 def _check_room(folder: Path, kind: Kind) -> None:

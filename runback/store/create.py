@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 from runback.errors import StoreError
 from runback.locked import locked
+from runback.store.filestore import is_file_store, migrate
+from runback.store.identity import store_id
+from runback.store.seen import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +26,11 @@ def create(database: Path, say: Callable[[str], None]) -> None:
     """Make `database` with MLflow's own migration, in WAL mode; nothing if it is there.
 
     It is made under another name and renamed, so a kill leaves no half store.
-    Its Default experiment keeps artifacts in `mlruns/` beside it.
-    Raises StoreError for a project whose `mlruns/` is an old file store.
+    Its Default experiment keeps artifacts in `mlruns/` beside it. What an old file
+    store in `mlruns/` holds is taken in. Raises StoreError.
     """
     if database.exists():
         return
-    refuse_file_store(database)
     try:
         with locked(database.with_name(".runback") / "store.lock"):
             if not database.exists():
@@ -42,26 +44,19 @@ def create(database: Path, say: Callable[[str], None]) -> None:
         ) from error
 
 
-def refuse_file_store(database: Path) -> None:
-    """Raise StoreError if `mlruns/` holds runs as meta.yaml files, which MLflow 3.17 refuses."""
-    mlruns = database.with_name("mlruns")
-    if database.exists() or not any(mlruns.glob("*/*/meta.yaml")):
-        return
-    raise StoreError(
-        f"{mlruns} is an MLflow file store (meta.yaml files), which MLflow 3.17 does not read",
-        "./run_script.bash mlflow migrate-filestore "
-        f"--source {quote(str(mlruns.parent))} --target {quote(f'sqlite:///{database}')}",
-    )
-
-
 def _make(database: Path) -> None:
     draft = database.parent / ".runback" / "mlflow.db"
     for left_over in draft.parent.glob("mlflow.db*"):  # of one that was killed: we hold the lock
         left_over.unlink()
-    _migrate(draft, database.with_name("mlruns"))
+    if is_file_store(database.with_name("mlruns")):
+        migrate(database.with_name("mlruns"), draft)
+    else:
+        _migrate(draft, database.with_name("mlruns"))
     # WAL: a reader does not block a training, and a commit costs a quarter less.
     connection = sqlite3.connect(draft)
     connection.execute("PRAGMA journal_mode=WAL")
+    Memory(connection, store_id(database.parent)).prepare()
+    connection.commit()
     connection.close()
     draft.rename(database)
 

@@ -1,0 +1,1 @@
+"""What records a run: loaded by MLflow as a plugin."""

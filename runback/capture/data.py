@@ -1,0 +1,134 @@
+"""Digest the data that a project declares, each file once for as long as it stays as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runback.capture.filecache import Cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+# More of them are counted, not named.
+UNREADABLE_MAX = 100
+# A pipe in a data folder must not hold the thread.
+FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def declared(project: Path, environ: Mapping[str, str]) -> list[Path]:
+    """Return the data paths of pyproject.toml ([tool.runback] data) and of RUNBACK_DATA.
+
+    Absolute, relative ones being the project's; each once, in that order. A
+    pyproject.toml that cannot be read declares nothing.
+    """
+    words = [*_of_project(project), *environ.get("RUNBACK_DATA", "").split(os.pathsep)]
+    paths = [project / os.path.expanduser(word) for word in words if word.strip()]  # noqa: PTH111
+    return list(dict.fromkeys(Path(os.path.normpath(path)) for path in paths))
+
+
+def describe(paths: Iterable[Path], project: Path, cache: Path) -> dict[str, Any]:
+    """Return digest, number of files and bytes by declared path, or why it is missing.
+
+    cache: a file that keeps what was digested before. A folder's digest is that of
+    the lines `relative path NUL file's digest`; a link to a file counts as that file,
+    a link to a folder is not followed (a declared path itself is). What cannot be
+    read is named in `unreadable`, and in the digest.
+    """
+    known, facts = Cache(cache), dict[str, Any]()
+    for path in paths:
+        shown = _shown(path, project)
+        facts[shown] = {"path": shown, **_described(path, known)}
+        known.save()
+    return facts
+
+
+def _of_project(project: Path) -> list[str]:
+    try:
+        with (project / "pyproject.toml").open("rb") as file:
+            table = tomllib.load(file)
+    except (OSError, ValueError):  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        return []
+    for key in ("tool", "runback", "data"):
+        table = table.get(key, {}) if isinstance(table, dict) else {}
+    words = [table] if isinstance(table, str) else table
+    return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
+
+
+def _shown(path: Path, project: Path) -> str:
+    inside = path.is_relative_to(project)
+    return path.relative_to(project).as_posix() if inside else str(path)
+
+
+def _described(path: Path, cache: Cache) -> dict[str, Any]:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return _folder(path.resolve(), cache)
+        digest, size_bytes = _file(str(path.resolve()), cache)
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle
+        return {"missing": getattr(error, "strerror", None) or str(error)}
+    return {"digest": digest, "files": 1, "size_bytes": size_bytes}
+
+
+def _folder(root: Path, cache: Cache) -> dict[str, Any]:
+    lines, unreadable, size_bytes = list[tuple[bytes, str]](), dict[str, str](), 0
+    for relative, reason in _files(str(root)):
+        try:
+            if reason:
+                raise OSError(0, reason)
+            digest, size = _file(os.path.join(root, relative), cache)  # noqa: PTH118
+        except OSError as error:
+            digest, size = "unreadable", 0
+            unreadable[relative] = error.strerror or "unreadable"
+        lines.append((os.fsencode(relative), digest))
+        size_bytes += size
+    whole = hashlib.sha256()
+    for name, digest in sorted(lines):
+        whole.update(name + f"\0{digest}\n".encode())
+    count = len(lines) - len(unreadable)
+    facts = {"digest": "sha256:" + whole.hexdigest(), "files": count, "size_bytes": size_bytes}
+    return facts | ({"unreadable": _some(unreadable)} if unreadable else {})
+
+
+def _files(root: str, folder: str = "") -> Iterator[tuple[str, str]]:
+    """Yield relative path and "", or why it cannot be digested, of everything in a folder."""
+    folders = [folder]
+    while folders:
+        place = folders.pop()
+        try:
+            with os.scandir(os.path.join(root, place)) as found:  # noqa: PTH118
+                entries = list(found)
+        except OSError as error:
+            yield place or ".", error.strerror or "unreadable"
+            continue
+        for entry in entries:
+            path = f"{place}/{entry.name}" if place else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            else:
+                yield path, "a link to a folder" if entry.is_dir() else ""
+
+
+def _file(path: str, cache: Cache) -> tuple[str, int]:
+    """Return digest and size of a file, from the cache if it is as it was."""
+    status = os.stat(path)  # noqa: PTH116
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(0, "no regular file")
+    if digest := cache.get(path, status):
+        return digest, status.st_size
+    with os.fdopen(os.open(path, FLAGS), "rb") as file:
+        digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        after = os.fstat(file.fileno())
+    cache.put(path, status, after, digest)
+    return digest, after.st_size
+
+
+def _some(unreadable: dict[str, str]) -> dict[str, str]:
+    some = dict(sorted(unreadable.items())[:UNREADABLE_MAX])
+    more = len(unreadable) - len(some)
+    return some | ({"…": f"and {more:,} more"} if more else {})

@@ -1,0 +1,53 @@
+"""The entry point by which MLflow asks us, just before it makes a run, for its tags.
+
+It gives every run of this process the same tag. By that, the recorder finds them in the
+store: those of autolog, nested ones and those of other libraries too. MLflow asks
+also when no run follows; then nothing happens.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runback.capture.recorder import Recorder
+
+
+class RunContext:
+    """An MLflow run-context provider (mlflow.tracking.context.abstract_context).
+
+    MLflow makes one when it is imported, before its own exit handler is registered:
+    ours therefore runs after it, when the run has got its final status.
+    """
+
+    def __init__(self) -> None:
+        self._recorder: Recorder | None = None
+        atexit.register(self._close)
+        os.register_at_fork(after_in_child=self._in_child)
+
+    def in_context(self) -> bool:
+        """Say whether runs are to be recorded: unless RUNBACK_RECORD=0."""
+        return os.environ.get("RUNBACK_RECORD", "1") != "0"
+
+    def tags(self) -> Mapping[str, str]:
+        """Return the tag of this process's runs, and look for a new one soon."""
+        from runback.capture.recorder import Recorder
+        from runback.store.tables import SESSION_TAG
+
+        if self._recorder is None:
+            self._recorder = Recorder()
+        return {SESSION_TAG: self._recorder.expect()}
+
+    def _close(self) -> None:
+        if self._recorder:
+            self._recorder.close()
+
+    def _in_child(self) -> None:
+        """Leave the parent's runs to the parent: a forked worker records only its own."""
+        if self._recorder:
+            self._recorder.forget()
+        self._recorder = None

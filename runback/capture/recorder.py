@@ -1,0 +1,181 @@
+"""Find the runs of this process in the store, and record each while it goes on.
+
+One thread for the process. It asks the store, not MLflow: what a library logs by
+its own way is there too. It holds the interpreter for milliseconds every few seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import secrets
+import signal
+import sqlite3
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from runback.capture.output import Tee
+from runback.capture.recording import Recording
+from runback.capture.sources import Source, sources
+from runback.capture.stop import stop_main_thread
+from runback.errors import CaptureError, RunbackError
+from runback.terminal import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+BEAT_S = 3.0
+# After MLflow asked, its run is there within milliseconds; a slow server takes longer.
+SOON_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.0, 1.0, 1.0)
+# What can go wrong with a file or a database while a training runs, which it must survive.
+EXPECTED = (RunbackError, OSError, sqlite3.Error, ValueError, RuntimeError)
+
+
+class Recorder:
+    """Records the runs whose tag is `session`."""
+
+    def __init__(self) -> None:
+        self.session = secrets.token_hex(16)
+        self._tee = Tee()
+        self._recordings: dict[str, Recording] = {}
+        self._lock = threading.RLock()
+        self._expected = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._owner = os.getpid()
+
+    def expect(self) -> str:
+        """Return the tag's value; look for a run that has it, from now on and for a while."""
+        if self._thread is None and not self._closing.is_set():
+            self._thread = threading.Thread(target=self._watch, name="runback", daemon=True)
+            self._thread.start()
+            self._handle_signals()
+        self._expected.set()
+        return self.session
+
+    def _watch(self) -> None:
+        while not self._closing.is_set():
+            waiting = BEAT_S if self._open() else None
+            if self._expected.wait(waiting):
+                self._expected.clear()
+                self._look_soon()
+            self._beat()
+
+    def _open(self) -> list[Recording]:
+        return [recording for recording in self._recordings.values() if not recording.ended]
+
+    def _look_soon(self) -> None:
+        for pause_s in SOON_S:
+            if self._closing.is_set() or self._look():
+                return
+            time.sleep(pause_s)
+
+    def _look(self) -> bool:
+        """Begin to record the runs that are new; say whether there were any."""
+        found = False
+        with self._lock:
+            for source in sources():
+                for run_id in self._new_runs(source):
+                    found = True
+                    self._begin(source, run_id)
+        return found
+
+    def _new_runs(self, source: Source) -> list[str]:
+        try:
+            runs = source.runs(self.session)
+        except EXPECTED:
+            return []  # not there yet, or busy: it is asked again
+        return [run_id for run_id in runs if run_id not in self._recordings]
+
+    def _begin(self, source: Source, run_id: str) -> None:
+        recording = self._recordings[run_id] = Recording(source, run_id, self._previous())
+        if not self._tee_is_on():
+            self._tee.start()
+        try:
+            recording.begin()
+        except EXPECTED as error:
+            recording.give_up()
+            reason = str(getattr(error, "strerror", None) or error)
+            if recording.has_begun_training():
+                say(f"warning: run {run_id[:8]} is not recorded: {reason}")
+            else:
+                stop_main_thread(CaptureError(run_id, reason))
+
+    def _previous(self) -> Recording | None:
+        return next(reversed(self._recordings.values()), None)
+
+    def _tee_is_on(self) -> bool:
+        return len(self._open()) > 1
+
+    def _beat(self) -> None:
+        with self._lock:
+            self._look()
+            self._drain()
+            for recording in self._open():
+                self._guarded(recording.beat, recording)
+            if not self._open():
+                self._tee.stop()
+
+    def _drain(self) -> None:
+        written = self._tee.take()
+        for recording in self._open():
+            recording.output(written)
+
+    def _guarded(self, step: Callable[[], None], recording: Recording) -> None:
+        """Take a step; a failure is said once and kept in the record: the training goes on."""
+        try:
+            step()
+        except EXPECTED as error:
+            reason = str(getattr(error, "strerror", None) or error)
+            if recording.note_missing(reason):
+                say(f"warning: the record of run {recording.run_id[:8]} lacks something: {reason}")
+
+    def close(self, how: str = "") -> None:
+        """End the records of all runs: at exit, after MLflow has given them their status."""
+        self._closing.set()
+        self._expected.set()
+        if self._thread is None or os.getpid() != self._owner:
+            return
+        with self._lock:
+            self._look()
+            self._drain()
+            self._tee.stop()
+            for recording in self._recordings.values():
+                close = functools.partial(recording.close, how or _exception())
+                self._guarded(close, recording)
+
+    def forget(self) -> None:
+        """In a forked child: stop recording the parent's runs, without touching their files."""
+        self._tee.stop()
+        for recording in self._recordings.values():
+            recording.forget()
+        if signal.getsignal(signal.SIGTERM) == self._on_signal:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGHUP) == self._on_signal:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    def _handle_signals(self) -> None:
+        """Complete the records before SIGTERM or SIGHUP ends us, if nobody else handles them."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) == signal.SIG_DFL:
+                    signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        for recording in self._open():
+            with contextlib.suppress(*EXPECTED):
+                recording.source.end(recording.run_id, "KILLED")
+        self.close(f"signal {number}")
+        # End as if we had not been here: the parent sees the signal.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
+def _exception() -> str:
+    """Return the exception that ended the script, "" if none did."""
+    kind, value = getattr(sys, "last_type", None), getattr(sys, "last_value", None)
+    return f"{kind.__name__}: {value}"[:1000] if kind else ""

@@ -1,0 +1,197 @@
+"""One run's record while it is written: its beginning, its growth, its end."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runback.capture import facts
+from runback.capture.output import LARGEST_BYTES, Lines
+from runback.capture.server import Server
+from runback.record import fields, files, manifest, metrics, state
+from runback.record.state import State
+from runback.store import running
+from runback.store.identity import host_name, private_folder, store_id
+from runback.store.places import local_path
+
+if TYPE_CHECKING:
+    from runback.capture.facts import Facts
+    from runback.capture.sources import Glimpse, Source
+    from runback.record.state import Rows
+
+
+class Recording:
+    """Records one run. `ended` once its record is final."""
+
+    def __init__(self, source: Source, run_id: str, previous: Recording | None) -> None:
+        self.source = source
+        self.run_id = run_id
+        self.ended = False
+        self.facts: Facts | None = previous.facts if previous else None
+        self._rows: Rows = {}
+        self._since: dict[str, int] = {}
+        self._last = 0
+        self._hold: running.Hold | None = None
+        self._lines = {"stdout": Lines(), "stderr": Lines()}
+        self._next_s = 0.0
+        self._missing: list[str] = []
+
+    def begin(self) -> None:
+        """Write what is known at the start. Raises OSError or RunbackError if that fails."""
+        if self.source.root:
+            self._hold = running.hold(self.source.root, self.run_id)
+        glimpse = self.source.read(self.run_id, 0)
+        self._rows, artifacts = glimpse.rows, glimpse.artifacts
+        self._spool = None if artifacts else tempfile.TemporaryDirectory(prefix="runback-")
+        self._record = files.folder_of(artifacts or Path(str(self._spool and self._spool.name)))
+        self._record.mkdir(parents=True, exist_ok=True)
+        self.facts = facts.gather(self.facts)
+        store = store_id(self.source.root) if self.source.root else host_name()
+        captured = {**self.facts.captured, "process": self._process(), "tracking": self._tracking()}
+        self._manifest = manifest.new(self.run_id, store, captured, self._missing)
+        files.write_json(self._record / files.MANIFEST, self._manifest)
+        self.facts.write_archive(self._record / files.CODE)
+        self._write_state(glimpse)
+        cache = private_folder(self.source.root or self.facts.project) / "digests.json"
+        self._data = facts.DataDigests(self.facts.project, cache)
+        self._upload()
+
+    def _process(self) -> dict[str, Any]:
+        assert self.facts is not None
+        machine, command = self.facts.captured["machine"], self.facts.captured["command"]
+        return {
+            "host": machine.get("host"),
+            "boot_id": machine.get("boot_id"),
+            "pid": command.get("pid"),
+            "recorded_from_ms": time.time_ns() // 1_000_000,
+        }
+
+    def _tracking(self) -> dict[str, Any]:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return {"mlflow": version("mlflow")}
+        except PackageNotFoundError:
+            return {"mlflow": version("mlflow-skinny")}
+
+    def has_begun_training(self) -> bool:
+        """Say whether there is something to lose by stopping the run."""
+        try:
+            glimpse = self.source.read(self.run_id, 0)
+        except (OSError, LookupError):
+            return False
+        return bool(glimpse.points) or not glimpse.is_running
+
+    def output(self, written: list[tuple[str, str]]) -> None:
+        """Append what the process printed, as lines."""
+        text = "".join(self._lines[name].feed(part) for name, part in written)
+        if text:
+            self._append_output(text)
+
+    def _append_output(self, text: str) -> None:
+        path = self._record / files.OUTPUT
+        with path.open("ab") as file:
+            if file.tell() < LARGEST_BYTES:
+                file.write(text.encode(errors="backslashreplace"))
+
+    def beat(self) -> None:
+        """Append what is new; end the record if the run has ended."""
+        if time.monotonic() < self._next_s:
+            return
+        began_s = time.monotonic()
+        glimpse = self.source.read(self.run_id, self._last)
+        if glimpse.is_running:
+            self._grow(glimpse)
+        else:
+            self._end(glimpse, "")
+        # Of a run with very many rows, a look takes longer: never more than a hundredth.
+        took_s = time.monotonic() - began_s
+        self._next_s = time.monotonic() + max(self.source.beat_s - 0.1, 100 * took_s)
+
+    def _grow(self, glimpse: Glimpse) -> None:
+        metrics.append(self._record / files.METRICS, glimpse.points)
+        self._last = glimpse.last
+        if glimpse.points or glimpse.rows != self._rows:
+            self._write_state(glimpse)  # a rename: by it, an index sees that something is new
+
+    def _write_state(self, glimpse: Glimpse) -> None:
+        before = fields.of_rows(self._rows)
+        now = fields.of_rows(glimpse.rows)
+        for field in before.keys() | now.keys():
+            if before.get(field) != now.get(field):
+                self._since[field] = time.time_ns() // 1_000_000
+        self._rows = glimpse.rows
+        state.write(self._record, State(self.run_id, self._rows, self._since))
+
+    def _end(self, glimpse: Glimpse, how: str) -> None:
+        for lines in self._lines.values():
+            if rest := lines.rest():
+                self._append_output(rest)
+        self._grow(glimpse)
+        self._manifest |= {
+            "data": self._data.wait(),
+            "ended": {"by": how},
+            "at_end": facts.at_end(),
+        }
+        artifacts = self._record.parent
+        found = {} if self._spool else manifest.digests(artifacts)
+        manifest.finish(self._record, self._manifest, found, self._models(glimpse.rows))
+        self._listing = self._list()
+        self._upload()
+        self.ended = True
+        if self._hold:
+            self._hold.release()
+            self._hold = None
+
+    def _models(self, rows: Rows) -> dict[str, Any]:
+        folders = {
+            str(row["model_id"]): local_path(row["artifact_location"])
+            for row in rows.get("logged_models", ())
+        }
+        return {name: manifest.digests(Path(path)) for name, path in folders.items() if path}
+
+    def _list(self) -> list[tuple[str, int, int]]:
+        """Return names, sizes and times of the artifacts: do they still match the digests?"""
+        if self._spool:
+            return []
+        stats = [(path, path.lstat()) for path in manifest.plain_files(self._record.parent)]
+        return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
+    def close(self, how: str) -> None:
+        """End the record: the process ends. Again, if something came after its end."""
+        glimpse = self.source.read(self.run_id, self._last)
+        if glimpse.is_running:
+            # A run that nobody ended: MLflow's own handler has been, it was a bare client's.
+            self.source.end(self.run_id, "FAILED" if how else "FINISHED")
+            glimpse = self.source.read(self.run_id, self._last)
+        if (
+            not self.ended
+            or glimpse.points
+            or glimpse.rows != self._rows
+            or self._listing != self._list()
+        ):
+            self._end(glimpse, how)
+        if self._spool:
+            self._spool.cleanup()
+
+    def _upload(self) -> None:
+        if self._spool:
+            Server(self.source.uri).upload(self.run_id, self._record)
+
+    def note_missing(self, reason: str) -> bool:
+        """Keep what the record lacks, for its manifest; say whether it is the first such reason."""
+        if reason not in self._missing:
+            self._missing.append(f"{time.strftime('%H:%M:%S')} {reason}")
+        return len(self._missing) == 1
+
+    def give_up(self) -> None:
+        """Let go of a run that cannot be recorded."""
+        self.ended = True
+        self.forget()
+
+    def forget(self) -> None:
+        if self._hold:
+            self._hold.forget()
+            self._hold = None

@@ -1,0 +1,135 @@
+"""Say whether a record is whole: every file there, every digest right."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from runback.errors import RecordError
+from runback.record import fields, files, manifest, metrics, state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+def problems(record: Path, run_id: str, models: Mapping[str, Path]) -> Iterator[str]:
+    """Yield, in words, what is missing, changed, damaged or not in the manifest.
+
+    models: where the files of the run's logged models are.
+    """
+    try:
+        known = manifest.read(record, run_id)
+    except RecordError as error:
+        yield _worded(error)
+        known = {}
+    yield from _state(record, run_id)
+    yield from _points(record)
+    yield from map(_worded, fields.read_all(record)[1])
+    for what in known.get("missing", ()):
+        yield f"not recorded: {what}"
+    if known and not manifest.is_final(known):
+        yield "not final: the run goes on, or its end was not recorded; runback index completes it"
+        return
+    yield from _compared(known.get("files", {}), record, "")
+    yield from _code(record, known.get("code"))
+    yield from _folder(known.get("artifacts", {}), record.parent, "")
+    for model_id, expected in known.get("models", {}).items():
+        if model_id not in models:
+            yield f"model {model_id}: its folder is missing"
+        elif isinstance(expected, dict):
+            yield from _folder(expected, models[model_id], f"model {model_id}: ")
+
+
+def _worded(error: RecordError) -> str:
+    return f"{error.path.name}: {error.reason}"
+
+
+def _state(record: Path, run_id: str) -> Iterator[str]:
+    try:
+        state.read(record, run_id)
+    except RecordError as error:
+        yield _worded(error)
+
+
+def _points(record: Path) -> Iterator[str]:
+    path = record / files.METRICS
+    if not os.path.lexists(path):
+        return  # nothing was logged; where something was, the manifest misses the file
+    try:
+        for _ in metrics.read(path):
+            pass
+    except RecordError as error:
+        yield _worded(error)
+
+
+def _folder(expected: dict[str, Any], folder: Path, prefix: str) -> Iterator[str]:
+    yield from _compared(expected, folder, prefix)
+    found = {path.relative_to(folder).as_posix() for path in manifest.plain_files(folder)}
+    for name in sorted(found - expected.keys()):
+        yield f"{prefix}{name}: is not in the manifest"
+
+
+def _compared(expected: dict[str, Any], folder: Path, prefix: str) -> Iterator[str]:
+    for name, known in sorted(expected.items()):
+        if not _is_inside(name):
+            yield f"{prefix}{name!r}: leads out of its folder"
+            continue
+        if not isinstance(known, dict) or "error" in known:
+            yield f"{prefix}{name}: has no digest in the manifest"
+            continue
+        try:
+            found = files.digest(folder / name)
+        except RecordError as error:
+            yield f"{prefix}{name}: {error.reason}"
+            continue
+        if found != known:
+            yield f"{prefix}{name}: differs from its digest"
+
+
+def _is_inside(name: str) -> bool:
+    return bool(name) and not name.startswith("/") and ".." not in name.split("/")
+
+
+def _code(record: Path, code: Any) -> Iterator[str]:
+    """Compare the files in code.tar.gz with the digests that were taken at the run's start."""
+    if not isinstance(code, dict):
+        return
+    expected, path = code.get("files"), record / files.CODE
+    if not isinstance(expected, dict):
+        yield "manifest.json: has no digests of the code"
+        return
+    try:
+        found = _members(path, len(expected), code.get("size_bytes"))
+    except RecordError as error:
+        yield _worded(error)
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
+        yield f"{files.CODE}: {error}"
+    else:
+        for name in sorted(expected.keys() | found.keys()):
+            if expected.get(name) != found.get(name):
+                yield f"{files.CODE}: {name!r} is not what was run"
+
+
+def _members(path: Path, count: int, size_bytes: Any) -> dict[str, str]:
+    """Return the digest of each file in an archive. Raises ValueError at more than it says."""
+    left = (size_bytes if isinstance(size_bytes, int) else 0) + count
+    found: dict[str, str] = {}
+    packed = os.fdopen(files.open_plain(path), "rb")
+    with packed as file, tarfile.open(fileobj=file, mode="r:gz") as tar:
+        for member in tar:
+            left -= member.size
+            if left < 0 or len(found) > count:
+                raise ValueError("holds more than its manifest says")
+            found[member.name] = _digest(tar, member)
+    return found
+
+
+def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    if member.issym():
+        return "sha256:" + hashlib.sha256(os.fsencode(member.linkname)).hexdigest()
+    content = tar.extractfile(member) if member.isreg() else None
+    return "sha256:" + hashlib.sha256(content.read()).hexdigest() if content else "other"

@@ -1,0 +1,135 @@
+"""The files of a record: their names, written so that a kill leaves no half, read as a stranger's.
+
+A run folder may come from anywhere: nothing is read through a symbolic link, and
+nothing that is larger than it can honestly be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+from runback.errors import RecordError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# The version of what docs/record-format.md describes; it grows when a reader must change.
+FORMAT = 1
+
+FOLDER = "runback"
+MANIFEST = "manifest.json"
+RUN = "run.json"
+METRICS = "metrics.jsonl"
+OUTPUT = "output.log"
+CODE = "code.tar.gz"
+PARTS = (CODE, METRICS, OUTPUT, RUN)
+
+# A manifest names every package and file: some 100 bytes each.
+LARGEST_JSON_BYTES = 64_000_000
+
+
+def folder_of(artifacts: Path) -> Path:
+    """Return where the record of a run lies, given the run's artifact folder."""
+    return artifacts / FOLDER
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, durable when this returns.
+
+    The draft has one name: each file of a record has one writer, and what a
+    killed one left is overwritten by the next.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Replace a JSON file; readable by people, strict JSON (no NaN).
+
+    Lone surrogates (names of files that are no UTF-8) are kept as JSON escapes.
+    """
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    try:
+        replace(path, text.encode() + b"\n")
+    except UnicodeEncodeError:
+        replace(path, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises RecordError: missing, not a plain file, too large, not JSON, not an object,
+    or written in a format that this version does not know.
+    """
+    try:
+        content = json.loads(read(path, LARGEST_JSON_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise RecordError(path, f"is not JSON ({error})"[:200]) from error
+    if not isinstance(content, dict):
+        raise RecordError(path, "is not a JSON object")
+    version = content.get("format")
+    if isinstance(version, int) and not isinstance(version, bool) and version > FORMAT:
+        raise RecordError(path, f"has format {version}, newer than {FORMAT}: update runback")
+    if version != FORMAT:
+        raise RecordError(path, f"has format {version!r}, not {FORMAT}"[:200])
+    return content
+
+
+def read(path: Path, largest: int) -> bytes:
+    """Return the bytes of a plain file of at most `largest`. Raises RecordError."""
+    handle = open_plain(path)
+    with os.fdopen(handle, "rb") as file:
+        size = os.fstat(handle).st_size
+        if size > largest:
+            raise RecordError(path, f"has {size} bytes, more than the {largest} it can have")
+        return file.read(largest)
+
+
+def open_plain(path: Path) -> int:
+    """Open a plain file for reading, not through a link. Raises RecordError."""
+    try:
+        # NONBLOCK: opening a pipe must not wait for its writer.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise RecordError(path, _unreadable(path, error)) from error
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    raise RecordError(path, "is not a plain file")
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "is missing"
+    if path.is_symlink():
+        return "is a symbolic link"
+    return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+
+
+def digest(path: Path) -> dict[str, Any]:
+    """Return `{"digest": "sha256:…", "size_bytes": n}` of a plain file. Raises RecordError."""
+    handle = open_plain(path)
+    with os.fdopen(handle, "rb") as file:
+        try:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise RecordError(path, _unreadable(path, error)) from error
+        return {"digest": f"sha256:{found}", "size_bytes": os.fstat(handle).st_size}

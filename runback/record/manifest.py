@@ -1,0 +1,80 @@
+"""manifest.json: what a record consists of, and under which circumstances the run began.
+
+Written at the run's start, so that a kill leaves the code, the command and the
+environment, and again at its end, with the digests of all files.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from runback.errors import RecordError
+from runback.record import files
+from runback.record.fields import STORE_ID
+
+# The parts that capture fills in, and that a run without capture lacks.
+CAPTURED = ("process", "command", "code", "environment", "machine", "data", "randomness")
+RUNNING, FINAL = "running", "final"
+
+
+def new(run_id: str, store: str, captured: dict[str, Any], missing: list[str]) -> dict[str, Any]:
+    """Return a manifest of a run that goes on. store: the only writer of the record's files."""
+    head = {"format": files.FORMAT, "run_id": run_id, "store": store, "state": RUNNING}
+    return {**head, **captured, "missing": missing, "files": {}, "artifacts": {}, "models": {}}
+
+
+def read(record: Path, run_id: str) -> dict[str, Any]:
+    """Return the manifest of the run `run_id`. Raises RecordError."""
+    path = record / files.MANIFEST
+    content = files.read_json(path)
+    if content.get("run_id") != run_id:
+        raise RecordError(path, f"is of another run, {content.get('run_id')!r}"[:200])
+    store = content.get("store")
+    if not isinstance(store, str) or not STORE_ID.fullmatch(store):
+        raise RecordError(path, f"does not name its store, but {store!r}"[:200])
+    for part in ("files", "artifacts", "models"):
+        if not isinstance(content.get(part), dict):
+            raise RecordError(path, f"has no {part}")
+    return content
+
+
+def is_final(manifest: dict[str, Any]) -> bool:
+    return manifest.get("state") == FINAL
+
+
+def finish(
+    record: Path, manifest: dict[str, Any], artifacts: dict[str, Any], models: dict[str, Any]
+) -> None:
+    """Write the manifest of a run that has ended: with the digest of every file."""
+    parts = {name: files.digest(record / name) for name in files.PARTS if (record / name).exists()}
+    ended = {"state": FINAL, "files": parts, "artifacts": artifacts, "models": models}
+    files.write_json(record / files.MANIFEST, {**manifest, **ended})
+
+
+def digests(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return digest and size of each file below an artifact folder, but for the record's.
+
+    By path relative to it, with `/`. A file that cannot be read has an "error" instead;
+    what a symbolic link points at is not looked into.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in plain_files(folder):
+        name = path.relative_to(folder).as_posix()
+        try:
+            found[name] = files.digest(path)
+        except RecordError as error:
+            found[name] = {"error": error.reason}
+    return found
+
+
+def plain_files(folder: Path) -> list[Path]:
+    """Return what lies below an artifact folder and is no folder, sorted, without the record."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        if parent == str(folder) and files.FOLDER in folders:
+            folders.remove(files.FOLDER)
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        found += [Path(parent, name) for name in names + links]
+    return sorted(found)

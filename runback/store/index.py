@@ -1,0 +1,199 @@
+"""Make the local store right: the database says what the runs' folders say, and the other way.
+
+Three steps. Runs whose process is gone are ended. Records of this store's own runs
+are completed from the database. Then, in one transaction, records are adopted, edits
+merged, and locations made right. A kill in between leaves each file and the database
+whole, and the next call goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runback.errors import RecordError
+from runback.locked import locked
+from runback.record import manifest
+from runback.store import identity, running
+from runback.store.complete import complete
+from runback.store.create import create
+from runback.store.export import Reader
+from runback.store.locations import rewrite
+from runback.store.places import has_shape_of, local_path, scan
+from runback.store.reconcile import AWAY, Reconciler
+from runback.store.report import Report
+from runback.store.schema import opened
+from runback.store.seen import Memory
+from runback.store.tables import SESSION_TAG
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from runback.store.seen import Cursor
+
+    Progress = Callable[[str, int, int], None]
+    Say = Callable[[str], None]
+
+# MLflow's writers wait 20 s for the database: with more points to adopt than these,
+# the transaction is split between runs so that a training beside us does not fail.
+POINTS_AT_ONCE = 1_000_000
+# A run that began this lately may be captured this very moment.
+BEING_CAPTURED_S = 60
+
+
+def quiet(step: str, done: int, total: int) -> None:
+    """Show no progress."""
+
+
+def index(
+    root: Path,
+    say: Say,
+    dry_run: bool = False,
+    progress: Progress = quiet,
+) -> Report:
+    """Bring `mlflow.db` and the records in `mlruns/` of the folder `root` up to one another.
+
+    dry_run: change nothing, neither database nor files; report what would be done.
+    Raises StoreError; OSError if a file cannot be written.
+    """
+    create(root / "mlflow.db", say)
+    store = identity.store_id(root)
+    with locked(root / ".runback" / "index.lock"), opened(root / "mlflow.db") as connection:
+        return _Index(root, connection, store, dry_run, progress).run()
+
+
+class _Index:
+    def __init__(
+        self,
+        root: Path,
+        connection: sqlite3.Connection,
+        store: str,
+        dry_run: bool,
+        progress: Progress,
+    ) -> None:
+        self.root = root
+        self.connection = connection
+        self.dry_run = dry_run
+        self.progress = progress
+        self.memory = Memory(connection, store)
+        self.report = Report()
+
+    def run(self) -> Report:
+        live, gone = running.runs(self.root)
+        self.places = scan(self.root / "mlruns")
+        self.report.wrong.update(self.places.wrong)
+        self.foreign, self.seen = self.memory.is_foreign(), self.memory.all()
+        self._end(gone)
+        cursor = self.memory.cursor()
+        changed = self.memory.changed() | self.memory.grown(cursor) | gone
+        self._complete(sorted(changed - live), gone)
+        self._reconcile(sorted((changed | self._unlike_seen()) - live), cursor)
+        for run_id in () if self.dry_run else gone:
+            running.remove(self.root, run_id)
+        self.report.runs = self.connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0]
+        return self.report
+
+    def _unlike_seen(self) -> set[str]:
+        """Return the runs of which a file was replaced since."""
+        seen = {run_id: known.stamp for run_id, known in self.seen.items()}
+        return {run_id for run_id, stamp in self.places.stamps.items() if seen.get(run_id) != stamp}
+
+    def _end(self, gone: set[str]) -> None:
+        """End the runs whose process is gone, at the last moment that is known of them."""
+        for run_id in sorted(gone):
+            row = self.connection.execute(
+                "SELECT MAX(start_time, COALESCE((SELECT MAX(timestamp) FROM metrics"
+                " WHERE metrics.run_uuid = runs.run_uuid), 0))"
+                " FROM runs WHERE run_uuid = ? AND status = 'RUNNING'",
+                [run_id],
+            ).fetchone()
+            if row is None:
+                continue
+            self.report.ended.append(run_id)
+            if not self.dry_run:
+                written_ms = int(self.places.stamps.get(run_id, "0").split()[0]) // 1_000_000
+                self.connection.execute(
+                    "UPDATE runs SET status = 'KILLED', end_time = ?"
+                    " WHERE run_uuid = ? AND status = 'RUNNING'",
+                    [max(row[0], written_ms), run_id],
+                )
+
+    def _complete(self, run_ids: list[str], gone: set[str]) -> None:
+        """Write what the records of this store's own runs lack.
+
+        Before the transaction: files are synced one by one, and MLflow's writers wait
+        no longer than 20 s.
+        """
+        reader, store = Reader(self.connection), self.memory.store
+        for done, run_id in enumerate(run_ids):
+            self.progress("records", done, len(run_ids))
+            try:
+                if not self._is_ours_to_write(run_id):
+                    continue
+                if self.dry_run:
+                    self.report.completed.append(run_id)
+                elif complete(reader, self.places, run_id, store, run_id in gone):
+                    self.report.completed.append(run_id)
+                    self.places.note_record(run_id)
+            except RecordError as error:
+                self.report.wrong[str(error.path)] = error.reason
+
+    def _is_ours_to_write(self, run_id: str) -> bool:
+        """Say whether this store writes the run's record: it began it, or nobody did."""
+        row = self.connection.execute(
+            "SELECT artifact_uri, experiment_id, start_time, (SELECT 1 FROM tags WHERE"
+            " tags.run_uuid = runs.run_uuid AND key = ?) FROM runs WHERE run_uuid = ?",
+            [SESSION_TAG, run_id],
+        ).fetchone()
+        if row is None:
+            return False
+        uri, experiment_id, start_time, is_captured = row
+        if run_id not in self.places.artifacts and not self.foreign:
+            self._place(run_id, uri, experiment_id)
+        if run_id in self.places.stamps:
+            record = self.places.record(run_id)
+            return bool(manifest.read(record, run_id)["store"] == self.memory.store)
+        known = self.seen.get(run_id)
+        if self.foreign or run_id not in self.places.artifacts or (known and known.stamp == AWAY):
+            return False
+        return not (is_captured and time.time() - (start_time or 0) / 1000 < BEING_CAPTURED_S)
+
+    def _place(self, run_id: str, uri: str | None, experiment_id: int) -> None:
+        """Say where the record of a run goes that has no artifacts yet, or keeps them elsewhere."""
+        path = local_path(uri)
+        if path is None:
+            return  # an object store
+        is_elsewhere = has_shape_of(path, run_id) and Path(path).is_dir()
+        here = Path(path) if is_elsewhere else self.places.default(experiment_id, run_id)
+        self.places.artifacts[run_id] = here
+        self.places.note_record(run_id)
+
+    def _reconcile(self, run_ids: list[str], cursor: Cursor) -> None:
+        """Adopt, merge and relocate in one transaction (see POINTS_AT_ONCE)."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            late = self.memory.grown(self.memory.cursor(), cursor)
+            self.memory.prepare()
+            reconciler = Reconciler(
+                *(self.memory, self.places, self.seen, self.foreign, self.dry_run, self.report)
+            )
+            points = 0
+            for done, run_id in enumerate(run_ids):
+                self.progress("runs", done, len(run_ids))
+                points += reconciler.reconcile(run_id)
+                if points > POINTS_AT_ONCE and not self.dry_run:
+                    reconciler.settle()
+                    self.connection.execute("COMMIT")
+                    self.connection.execute("BEGIN IMMEDIATE")
+                    points = 0
+            self.report.moved = rewrite(self.connection, self.places)
+            reconciler.settle(self.report.moved)
+            self.memory.forget(late)
+            self.memory.keep_cursor(self.memory.cursor())
+            self.connection.execute("ROLLBACK" if self.dry_run else "COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise

@@ -1,0 +1,198 @@
+"""Bring one run in the database and its record together."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any
+
+from runback.errors import RecordError
+from runback.record import fields, files, manifest, metrics, state
+from runback.store import seen
+from runback.store.adopt import Adopter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from runback.record.fields import Edit, Value
+    from runback.record.state import State
+    from runback.store.places import Places
+    from runback.store.report import Report
+    from runback.store.seen import Memory, Now, Seen
+
+# The mark of a run that came with another store's database, without its files.
+AWAY = "away"
+
+
+class Reconciler:
+    """Reconciles runs within the caller's transaction, each in a savepoint of its own."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        places: Places,
+        seen: dict[str, Seen],
+        foreign: bool,
+        dry_run: bool,
+        report: Report,
+    ) -> None:
+        self.memory = memory
+        self.places = places
+        self.seen = seen
+        self.foreign = foreign
+        self.dry_run = dry_run
+        self.report = report
+        self.connection = memory.connection
+        self.adopter = Adopter(self.connection, places)
+        self._touched: set[str] = set()
+
+    def reconcile(self, run_id: str) -> int:
+        """Reconcile a run; return how many metric points were read for it."""
+        if run_id not in self.places.stamps:
+            self._keep(run_id, AWAY if self.foreign else "", None, None)
+            return 0
+        points, wrong = 0, None
+        self.connection.execute("SAVEPOINT run")
+        try:
+            points = self._with_record(run_id)
+        except RecordError as error:
+            wrong = f"{error.path.name} {error.reason}"
+        except (sqlite3.IntegrityError, sqlite3.InterfaceError, UnicodeEncodeError) as error:
+            self.connection.execute("ROLLBACK TO run")
+            wrong = f"{files.RUN} has what MLflow's tables do not take: {error}"
+        self.connection.execute("RELEASE run")
+        if wrong:
+            self.report.wrong[str(self.places.record(run_id))] = wrong
+            self._keep(run_id, self.places.stamps[run_id], self._edits_seen(run_id), wrong)
+        return points
+
+    def settle(self, moved: Iterable[str] = ()) -> None:
+        """Remember the runs that were reconciled, after the last change to them."""
+        for run_id in self._drop_dangling():
+            self.connection.execute(
+                "UPDATE runback_runs SET stamp = '' WHERE run_uuid = ?", [run_id]
+            )
+        self.memory.keep_fields(self._touched | set(moved))
+        self._touched.clear()
+
+    def _keep(self, run_id: str, stamp: str, edits: str | None, wrong: str | None) -> None:
+        self.memory.keep(run_id, stamp, edits, wrong)
+        self._touched.add(run_id)
+
+    def _drop_dangling(self) -> set[str]:
+        """Remove metrics of models that are not here (yet); return the runs that logged them."""
+        where = (
+            "model_id NOT IN (SELECT model_id FROM logged_models)"
+            " OR run_id NOT IN (SELECT run_uuid FROM runs)"
+        )
+        found = self.connection.execute(f"SELECT run_id FROM logged_model_metrics WHERE {where}")
+        runs = {row[0] for row in found.fetchall()}
+        if runs:
+            self.connection.execute(f"DELETE FROM logged_model_metrics WHERE {where}")
+        return runs
+
+    def _with_record(self, run_id: str) -> int:
+        record, now = self.places.record(run_id), self.memory.now(run_id)
+        if now is None and self._was_purged(run_id):
+            self.report.purged.append(run_id)
+            return 0
+        recorded = state.read(record, run_id)
+        problem, is_own, is_final = self._manifest(record, run_id)
+        edits, damaged = fields.read_all(record)
+        latest = fields.merged(fields.of_rows(recorded.rows), recorded.since, edits.values())
+        base = self._base(run_id, latest, is_own)
+        if now and base is not None and now.fields != base and (is_final or not is_own):
+            latest = self._note_edits(run_id, base, now, latest, edits)
+        elif self._lost_edits(run_id, edits):
+            latest = self._restore_edits(run_id, recorded, edits)
+        points = self._adopt(run_id, recorded, latest, now, is_own)
+        problem = problem or next((f"{e.path.name} {e.reason}" for e in damaged), None)
+        if problem:
+            self.report.wrong[str(record)] = problem
+        own = {f: [e.time_ms, e.value] for f, e in edits.get(self.memory.store, {}).items()}
+        self._keep(run_id, self.places.stamps[run_id], json.dumps(own) if own else None, problem)
+        return points
+
+    def _was_purged(self, run_id: str) -> bool:
+        """Say whether the run was deleted here, and then removed for good (mlflow gc)."""
+        known = self.seen.get(run_id)
+        if known is None or known.fields is None:
+            return False
+        return seen.parse(known.fields).fields["lifecycle_stage"] == "deleted"
+
+    def _manifest(self, record: Path, run_id: str) -> tuple[str | None, bool, bool]:
+        """Return what is wrong with the manifest, whether it is ours, and whether it is final."""
+        try:
+            found = manifest.read(record, run_id)
+        except RecordError as error:
+            return f"{error.path.name} {error.reason}", False, True
+        return None, found["store"] == self.memory.store, manifest.is_final(found)
+
+    def _base(
+        self, run_id: str, latest: Mapping[str, Edit], is_own: bool
+    ) -> dict[str, Value] | None:
+        """Return the fields that the database had when it was last right; None if unknown."""
+        known = self.seen.get(run_id)
+        if known and known.fields:
+            return seen.parse(known.fields).fields
+        return fields.values(latest) if is_own and not self.foreign else None
+
+    def _note_edits(
+        self,
+        run_id: str,
+        base: dict[str, Value],
+        now: Now,
+        latest: dict[str, Edit],
+        edits: dict[str, dict[str, Edit]],
+    ) -> dict[str, Edit]:
+        store, time_ms = self.memory.store, time.time_ns() // 1_000_000
+        made = fields.changes(base, now.fields, latest, time_ms, store)
+        self._write_edits(run_id, {**edits.get(store, {}), **made}, edits)
+        self.report.edited.append(run_id)
+        return {**latest, **made}
+
+    def _write_edits(
+        self, run_id: str, own: dict[str, Edit], edits: dict[str, dict[str, Edit]]
+    ) -> None:
+        edits[self.memory.store] = own
+        if not self.dry_run:
+            fields.write(self.places.record(run_id), self.memory.store, own)
+            self.places.note_record(run_id)
+
+    def _edits_seen(self, run_id: str) -> str | None:
+        known = self.seen.get(run_id)
+        return known.edits if known else None
+
+    def _lost_edits(self, run_id: str, edits: Mapping[str, Any]) -> bool:
+        """Say whether this store's edits were removed from beside the record (rsync --delete)."""
+        return bool(self._edits_seen(run_id)) and self.memory.store not in edits
+
+    def _restore_edits(
+        self, run_id: str, recorded: State, edits: dict[str, dict[str, Edit]]
+    ) -> dict[str, Edit]:
+        store, known = self.memory.store, json.loads(self._edits_seen(run_id) or "{}")
+        own = {field: fields.Edit(ms, store, value) for field, (ms, value) in known.items()}
+        self._write_edits(run_id, own, edits)
+        return fields.merged(fields.of_rows(recorded.rows), recorded.since, edits.values())
+
+    def _adopt(
+        self, run_id: str, recorded: State, latest: dict[str, Edit], now: Now | None, is_own: bool
+    ) -> int:
+        if now is not None and is_own:
+            # The database is ahead of the record; only what others edited is news to it.
+            news = {
+                f: e.value for f, e in latest.items() if e.store and e.value != now.fields.get(f)
+            }
+            self.adopter.set_fields(run_id, news)
+            if news:
+                self.report.refreshed.append(run_id)
+            return 0
+        known = self.seen.get(run_id)
+        if now is not None and known and known.stamp == self.places.stamps[run_id]:
+            return 0
+        (self.report.refreshed if now else self.report.adopted).append(run_id)
+        path = self.places.record(run_id) / files.METRICS
+        blocks = metrics.read(path) if path.exists() or path.is_symlink() else ()
+        return self.adopter.adopt(recorded, fields.values(latest), blocks)

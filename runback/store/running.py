@@ -1,0 +1,71 @@
+"""Know which runs are being recorded on this machine, and which of them were killed.
+
+A file for each run, locked by the process that records it. The kernel lets go of
+the lock when that process is gone, however it went: kill -9, out of memory, a crash
+of the machine. Process ids would not do: a container has its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runback.record.state import RUN_ID
+from runback.store.identity import private_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A run that this process records; `release` when its record is whole."""
+
+    path: Path
+    handle: int
+
+    def release(self) -> None:
+        self.path.unlink(missing_ok=True)
+        os.close(self.handle)
+
+    def forget(self) -> None:
+        """Close our copy of the handle in a child process, which does not record the run."""
+        os.close(self.handle)
+
+
+def hold(root: Path, run_id: str) -> Hold:
+    """Say that this process records the run. Raises OSError."""
+    folder = private_folder(root) / "running"
+    folder.mkdir(exist_ok=True)
+    draft = folder / f".{run_id}.{os.getpid()}"
+    handle = os.open(draft, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    draft.rename(folder / run_id)  # seen only once it is locked
+    return Hold(folder / run_id, handle)
+
+
+def runs(root: Path) -> tuple[set[str], set[str]]:
+    """Return the runs that are being recorded here, and those whose process is gone."""
+    live, gone = set[str](), set[str]()
+    for path in (root / ".runback" / "running").glob("*"):
+        if RUN_ID.fullmatch(path.name):
+            (live if _is_held(path) else gone).add(path.name)
+    return live, gone
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:  # ended just now
+        return True
+    except BlockingIOError:
+        return True
+    return False
+
+
+def remove(root: Path, run_id: str) -> None:
+    """Forget a run whose process is gone, and whose record has been completed."""
+    (root / ".runback" / "running" / run_id).unlink(missing_ok=True)

@@ -1,0 +1,189 @@
+"""What the index saw last: its memory, in two tables of its own beside MLflow's.
+
+In the same database, so that it changes in the same transaction, and is gone with it.
+From it follows, without reading all, which records changed, which runs MLflow has
+written to since, and what a person has edited. MLflow leaves tables alone that it
+does not know.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from runback.record.fields import Value
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS runback_runs (run_uuid TEXT PRIMARY KEY,"
+    " stamp TEXT, fields TEXT, edits TEXT, wrong TEXT)",
+    "CREATE TABLE IF NOT EXISTS runback_store (name TEXT PRIMARY KEY, value TEXT)",
+)
+# All of a run that can change in place, as one text that SQL can compare.
+_FIELDS = """
+json_array(runs.name, runs.lifecycle_stage, runs.deleted_time, runs.status, runs.end_time,
+ json((SELECT json_group_object(key, value) FROM
+  (SELECT key, value FROM tags WHERE tags.run_uuid = runs.run_uuid ORDER BY key))))
+"""
+# Tables that only grow: the column that names the run.
+_GROWING = {
+    "metrics": "run_uuid",
+    "params": "run_uuid",
+    "inputs": "destination_id",
+    "logged_models": "source_run_id",
+    "logged_model_metrics": "run_id",
+    "model_versions": "run_id",
+}
+
+Cursor = dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the index knows of a run. stamp: of its record then; "" if it had none."""
+
+    stamp: str
+    fields: str | None
+    edits: str | None
+    wrong: str | None
+
+
+@dataclass(frozen=True)
+class Now:
+    """The fields of a run as the database has them, and what it knows of its end."""
+
+    fields: dict[str, Value]
+    status: str
+    end_time: int | None
+
+
+class Memory:
+    """What the index saw last, read and written through one connection."""
+
+    def __init__(self, connection: sqlite3.Connection, store: str) -> None:
+        self.connection = connection
+        self.store = store
+
+    def is_foreign(self) -> bool:
+        """Say whether the database was another store's: copied over this one's."""
+        return self._value("store") not in (None, self.store)
+
+    def prepare(self) -> None:
+        """Make the tables; what another store saw says nothing of the files here."""
+        foreign = self.is_foreign()
+        for statement in _TABLES:
+            self.connection.execute(statement)
+        if foreign:
+            self.connection.execute("DELETE FROM runback_runs")
+        self._keep("store", self.store)
+
+    def all(self) -> dict[str, Seen]:
+        """Return what was seen of each run; {} before the first index and in a foreign database."""
+        if self.is_foreign() or not self._exists("runback_runs"):
+            return {}
+        rows = self.connection.execute(
+            "SELECT run_uuid, stamp, fields, edits, wrong FROM runback_runs"
+        )
+        return {row[0]: Seen(*row[1:]) for row in rows}
+
+    def changed(self) -> set[str]:
+        """Return the runs whose fields the database has otherwise than they were seen."""
+        if self.is_foreign() or not self._exists("runback_runs"):
+            return {row[0] for row in self.connection.execute("SELECT run_uuid FROM runs")}
+        rows = self.connection.execute(
+            "SELECT runs.run_uuid FROM runs LEFT JOIN runback_runs AS seen USING (run_uuid)"
+            f" WHERE seen.fields IS NOT {_FIELDS}"
+        )
+        return {row[0] for row in rows}
+
+    def grown(self, now: Cursor, before: Cursor | None = None) -> set[str]:
+        """Return the runs that have got metrics, params, inputs or models.
+
+        before: since then; since what was seen last without it.
+        """
+        if before is None:
+            before = {} if self.is_foreign() else json.loads(self._value("cursor") or "{}")
+        found: set[str] = set()
+        for table, column in _GROWING.items():
+            last, count = before.get(table, [0, 0])
+            new_last, new_count = now[table]
+            if (last, count) == (new_last, new_count):
+                continue
+            newer = self._runs(table, column, last)
+            if count + newer[1] != new_count:
+                newer = self._runs(table, column, 0)  # rows were deleted, row numbers used again
+            found |= newer[0]
+        return found
+
+    def _runs(self, table: str, column: str, after: int) -> tuple[set[str], int]:
+        rows = self.connection.execute(
+            f"SELECT {column}, COUNT(*) FROM {table} WHERE rowid > ? GROUP BY {column}", [after]
+        ).fetchall()
+        return {run for run, _ in rows if run}, sum(count for _, count in rows)
+
+    def cursor(self) -> Cursor:
+        """Return the last row number and the number of rows of each growing table."""
+        found = {}
+        for table in _GROWING:
+            row = self.connection.execute(f"SELECT MAX(rowid), COUNT(*) FROM {table}").fetchone()
+            found[table] = [row[0] or 0, row[1]]
+        return found
+
+    def now(self, run_id: str) -> Now | None:
+        """Return the run's fields as they are in the database."""
+        row = self.connection.execute(
+            f"SELECT {_FIELDS} FROM runs WHERE run_uuid = ?", [run_id]
+        ).fetchone()
+        return parse(row[0]) if row else None
+
+    def keep(self, run_id: str, stamp: str, edits: str | None, wrong: str | None) -> None:
+        """Remember the record that the run was read from; `keep_fields` remembers the rest."""
+        self.connection.execute(
+            "INSERT OR REPLACE INTO runback_runs VALUES (?, ?, NULL, ?, ?)",
+            [run_id, stamp, edits, wrong],
+        )
+
+    def keep_fields(self, run_ids: Iterable[str]) -> None:
+        """Remember the fields as they now are; after the last change of this transaction."""
+        self.connection.executemany(
+            f"UPDATE runback_runs SET fields = (SELECT {_FIELDS} FROM runs"
+            " WHERE runs.run_uuid = runback_runs.run_uuid) WHERE run_uuid = ?",
+            [[run_id] for run_id in run_ids],
+        )
+
+    def forget(self, run_ids: Iterable[str]) -> None:
+        """Have the next index look at these runs again."""
+        self.connection.executemany(
+            "UPDATE runback_runs SET fields = NULL WHERE run_uuid = ?", [[r] for r in run_ids]
+        )
+
+    def keep_cursor(self, cursor: Cursor) -> None:
+        self._keep("cursor", json.dumps(cursor))
+
+    def _keep(self, name: str, value: str) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO runback_store VALUES (?, ?)", [name, value])
+
+    def _value(self, name: str) -> Any:
+        if not self._exists("runback_store"):
+            return None
+        row = self.connection.execute("SELECT value FROM runback_store WHERE name = ?", [name])
+        found = row.fetchone()
+        return found[0] if found else None
+
+    def _exists(self, table: str) -> bool:
+        return bool(
+            self.connection.execute(
+                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [table]
+            ).fetchone()
+        )
+
+
+def parse(text: str) -> Now:
+    """Return what the text that SQL compares says."""
+    name, stage, deleted, status, end, tags = json.loads(text)
+    fields = {"name": name, "lifecycle_stage": stage, "deleted_time": deleted}
+    return Now({**fields, **{f"tag:{key}": value for key, value in tags.items()}}, status, end)
