@@ -16,7 +16,8 @@ elif [ "${RUNBACK_GPU:-}" = required ]; then
 fi
 for name in $(compgen -e); do
   case $name in
-    CUDA_VISIBLE_DEVICES | KERAS_* | MLFLOW_* | OMP_* | PYTHONHASHSEED | TERM | TF_* | TORCH_*)
+    CUDA_VISIBLE_DEVICES | KERAS_* | MLFLOW_* | OMP_* | PYTHONHASHSEED | TERM | TF_* | TORCH_* | \
+      RUNBACK_DATA | RUNBACK_LEDGER | RUNBACK_RECORD)
       variables+=(--env "$name") ;;
   esac
 done
@@ -29,4 +30,5 @@ image=$(DOCKER_BUILDKIT=1 docker build --quiet --file "$root/docker/Dockerfile" 
   ${build_args[@]+"${build_args[@]}"} "$root")
 exec docker run --rm --interactive ${tty[@]+"${tty[@]}"} ${gpu[@]+"${gpu[@]}"} --user "$(id -u):$(id -g)" \
   --mount "type=bind,source=$root,target=$root" --workdir "$folder" --shm-size 8g \
-  --env USER="$(id -un)" ${variables[@]+"${variables[@]}"} ${extra[@]+"${extra[@]}"} "$image" python "$root/runback/launch/inside.py" "$@"
+  --env USER="$(id -un)" --env RUNBACK_HOST="${RUNBACK_HOST:-$HOSTNAME}" --env RUNBACK_IMAGE_ID="$image" \
+  ${variables[@]+"${variables[@]}"} ${extra[@]+"${extra[@]}"} "$image" python "$root/runback/launch/inside.py" "$@"

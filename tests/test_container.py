@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,14 +46,16 @@ def values(command: list[str], option: str) -> list[str]:
 
 def test_whole_command() -> None:
     """The one place that shows all of it."""
-    assert words(environ={"TERM": "xterm", "AWS_SECRET_ACCESS_KEY": "x"}, gpu=True) == [
+    given = {"TERM": "xterm", "AWS_SECRET_ACCESS_KEY": "x", "RUNBACK_ENGINE": "docker"}
+    environ = container.with_origin(given, "sha256:1")
+    assert words(environ=environ, gpu=True) == [
         *("/usr/bin/docker", "run", "--rm", "--interactive", "--gpus", "all"),
         *("--user", "1001:100"),
         *("--mount", "type=bind,source=/home/ada/project,target=/home/ada/project"),
         "--mount",
         "type=bind,source=/home/ada/.cache/runback/home,target=/home/ada/.cache/runback/home",
         *("--workdir", "/home/ada/project"),
-        *("--env", "TERM"),
+        *("--env", "RUNBACK_HOST", "--env", "RUNBACK_IMAGE_ID", "--env", "TERM"),
         *("--env", "HOME=/home/ada/.cache/runback/home", "--env", "USER=ada"),
         *("--env", "LOGNAME=ada"),
         *("--shm-size", "8g"),
@@ -70,6 +73,13 @@ def test_values_of_variables_do_not_show_in_the_process_list() -> None:
     command = words(environ=environ)
     assert values(command, "--env")[:2] == ["MLFLOW_TRACKING_PASSWORD", "OMP_NUM_THREADS"]
     assert not any("hunter2" in word or "SECRET" in word for word in command)
+
+
+def test_container_is_told_what_it_cannot_find_out() -> None:
+    told = container.with_origin({"TERM": "xterm", "RUNBACK_IMAGE_ID": "stale"}, "sha256:1")
+    host = os.uname().nodename
+    assert told == {"TERM": "xterm", "RUNBACK_HOST": host, "RUNBACK_IMAGE_ID": "sha256:1"}
+    assert container.with_origin({"RUNBACK_HOST": "big"}, "sha256:1")["RUNBACK_HOST"] == "big"
 
 
 def test_terminal_and_input_are_asked_for_only_when_there() -> None:

@@ -44,6 +44,16 @@ def test_build_carries_the_locks_digest(copy: Path) -> None:
     assert "--network" in words
 
 
+@pytest.mark.parametrize("prefix", ["", "sha256:"])
+def test_identity_is_written_alike_by_docker_and_podman(tmp_path: Path, prefix: str) -> None:
+    engine = fake(tmp_path, f"echo {prefix}{'a' * 64}")
+    assert image.identity(engine, "runback:1") == "sha256:" + "a" * 64
+
+
+def test_engine_without_the_image_names_none(tmp_path: Path) -> None:
+    assert image.identity(fake(tmp_path, "echo []; exit 1"), "runback:1") == ""
+
+
 def test_context_lets_in_the_locks_and_nothing_of_the_project(copy: Path) -> None:
     rules = (copy / ".dockerignore").read_text().splitlines()
     allowed = [rule for rule in rules if rule and not rule.startswith("#")]

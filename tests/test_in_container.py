@@ -26,6 +26,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, copy_project
+from test_plugin import FIND, FOUND
 from test_run_script import SHOW, SLEEPER, shown
 
 from runback.launch import engine, image
@@ -257,6 +258,22 @@ def test_environment_in_the_image_is_what_the_lock_says(place: Place) -> None:
     done = place.run("python", "-m", "runback", "verify", "--deep")
     assert done.returncode == 0, done.stdout
     assert re.fullmatch(r"as locked: 2\d\d packages, \d{5} files\n", done.stdout)
+
+
+def test_mlflow_finds_the_plugin_in_the_project(place: Place) -> None:
+    """The image has nothing of the project: found by the path alone, from every folder."""
+    assert place.run("python", "-c", FIND, cwd=place.root / "docker").stdout == FOUND
+    elsewhere = f"cd / && exec python -c {shlex.quote(FIND)}"
+    assert place.run("sh", "-c", elsewhere).stdout == FOUND
+
+
+def test_container_knows_its_machine_and_its_image(place: Place) -> None:
+    _, _, environ = shown(place.run("python", "-c", SHOW))
+    tag = image.tag(place.root, BUILD_ARGS)
+    inspect = [place.program, "image", "inspect", "--format", "{{.Id}}", tag]
+    image_id = subprocess.check_output(inspect, text=True).strip()
+    assert environ["RUNBACK_IMAGE_ID"] == image_id
+    assert environ["RUNBACK_HOST"] == os.uname().nodename
 
 
 def test_bytecode_is_compiled(place: Place) -> None:

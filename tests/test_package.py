@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, copy_project
 from test_lock import need_package_index
+from test_plugin import FIND, FOUND
 
 LIGHT = {"click", "packaging", "pip", "pyyaml", "runback", "setuptools"}
 
@@ -44,13 +45,33 @@ def test_dependencies_are_few_and_light(installed: Path) -> None:
     assert {line.partition("==")[0].lower() for line in listed.split()} <= LIGHT
 
 
+def test_mlflow_finds_the_plugin_once(installed: Path) -> None:
+    """Also where the project, whose metadata pip has just written there too, is on the path."""
+    project = installed.parents[1] / "project"
+    link = next(installed.parent.rglob("site-packages")) / "project.pth"
+    for text in ("", f"{project}\n"):
+        link.write_text(text)
+        assert run(installed, "python", "-c", FIND).stdout == FOUND
+    link.unlink()
+    (project / "mine.py").write_text(FIND)
+    assert run(installed, "python", str(project / "mine.py")).stdout == FOUND
+
+
+def test_every_package_is_there(installed: Path) -> None:
+    names = subprocess.check_output(
+        [str(installed / "python"), "-c", "import runback; print(runback.__path__[0])"], text=True
+    )
+    there = {p.parent.name for p in Path(names.strip()).rglob("__init__.py")}
+    assert there == {p.parent.name for p in (REPOSITORY / "runback").rglob("__init__.py")}
+
+
 def test_command_has_help_and_a_version(installed: Path) -> None:
     assert re.fullmatch(
         r"runback, version \d+\.\d+\.\d+\n", run(installed, "runback", "--version").stdout
     )
     done = run(installed, "runback", "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Compare the running environment with its lock" in done.stdout
+    assert "Check a run's record, or the running environment" in done.stdout
 
 
 def test_what_needs_more_says_so(installed: Path) -> None:

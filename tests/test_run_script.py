@@ -375,6 +375,7 @@ def test_docker_alone_is_enough(no_python: Project, make_engine: Callable[..., F
     assert (done.returncode, done.stdout) == (0, "two words|it's|")
     words = engine.calls("run")[0]
     assert f"{os.getuid()}:{os.getgid()}" in words
+    assert f"RUNBACK_HOST={os.uname().nodename}" in words
     assert f"type=bind,source={no_python.root},target={no_python.root}" in words
 
 

@@ -72,6 +72,42 @@ def test_environment_that_is_right_is_left_alone(lab: Lab) -> None:
     lab.ensure()
 
 
+def test_its_python_finds_the_project(lab: Lab) -> None:
+    lab.lock(("alpha", "1.0"))
+    (lab.root / "mine.py").write_text("")
+    lab.ensure()
+    assert imports_mine(lab)
+
+
+def imports_mine(lab: Lab) -> bool:
+    command = [str(venv.python(lab.root, SMALL)), "-c", "import mine"]
+    return subprocess.run(command, cwd="/", env={}, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("before", [None, b"/elsewhere\n", b"\xff"])
+def test_older_environment_is_linked_to_the_project_and_not_made_anew(
+    lab: Lab, before: bytes | None
+) -> None:
+    lab.lock(("alpha", "1.0"))
+    (lab.root / "mine.py").write_text("")
+    lab.ensure()
+    link = next((lab.root / ".venv").rglob("runback.pth"))
+    link.unlink() if before is None else link.write_bytes(before)
+    assert not imports_mine(lab)
+    shutil.rmtree(lab.wheels)
+    lab.ensure()
+    assert imports_mine(lab)
+
+
+def test_link_that_cannot_be_written_stops_nothing(lab: Lab) -> None:
+    lab.lock(("alpha", "1.0"))
+    lab.ensure()
+    link = next((lab.root / ".venv").rglob("runback.pth"))
+    link.unlink()
+    link.mkdir()
+    lab.ensure()
+
+
 def test_changed_lock_is_followed_and_the_users_own_additions_stay(lab: Lab) -> None:
     lab.lock(("alpha", "1.0"), ("beta", "2.0"))
     lab.ensure()
