@@ -80,7 +80,8 @@ def test_default_experiment_keeps_artifacts_beside_the_store(made: Path) -> None
 def test_nothing_else_is_left(made: Path) -> None:
     left = {path.name for path in made.parent.iterdir()} - {"mlflow.db-shm", "mlflow.db-wal"}
     assert left == {"mlflow.db", ".runback"}
-    assert [path.name for path in (made.parent / ".runback").iterdir()] == ["store.lock"]
+    private = {path.name for path in (made.parent / ".runback").iterdir()}
+    assert private == {".gitignore", "identity.lock", "store.json", "store.lock"}
 
 
 def test_existing_store_is_not_touched(made: Path) -> None:
@@ -115,17 +116,6 @@ def test_killed_while_it_is_made_leaves_no_half_store(tmp_path: Path) -> None:
     again.communicate()
     assert query(database, "PRAGMA integrity_check") == [("ok",)]
     assert [path.name for path in drafts.iterdir()] == ["store.lock"]
-
-
-def test_old_file_store_is_refused_with_the_command_that_migrates_it(tmp_path: Path) -> None:
-    meta = tmp_path / "mlruns" / "1" / "0123456789abcdef" / "meta.yaml"
-    meta.parent.mkdir(parents=True)
-    meta.touch()
-    with pytest.raises(StoreError, match="is an MLflow file store") as raised:
-        store.create(tmp_path / "mlflow.db", ignore)
-    assert raised.value.hint.startswith(
-        f"./run_script.bash mlflow migrate-filestore --source {tmp_path} --target "
-    )
 
 
 def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

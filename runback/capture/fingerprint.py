@@ -29,7 +29,8 @@ def compute() -> dict[str, str]:
     threads before the training has set it, and take the GPU's memory.
     """
     found = dict[str, str]()
-    for name, sums in (("numpy", _numpy), ("torch", _torch), ("tensorflow", _tensorflow)):
+    # numpy last: the threads of its OpenBLAS spin for a while, and torch's would wait for them.
+    for name, sums in (("torch", _torch), ("tensorflow", _tensorflow), ("numpy", _numpy)):
         expected: tuple[type[Exception], ...] = (
             *loaded.UNREADABLE,
             MemoryError,

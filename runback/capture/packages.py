@@ -82,9 +82,8 @@ def _distributions(folder: str) -> Iterator[tuple[str, str, str]]:
     for entry in names:
         stem, _, kind = entry.rpartition(".")
         name, _, version = stem.partition("-")
-        if kind == "egg-info":
-            # name-1.0-py3.11.egg-info; a source folder's has no version in its name.
-            version = version.partition("-py")[0] or _version(Path(folder, entry, "PKG-INFO"))
+        # name-1.0-py3.11.egg-info; and a source folder's has no version in its name.
+        version = version.partition("-py")[0] or _version(Path(folder, entry))
         # pip renames what it could not remove to ~ame.
         if kind in ("dist-info", "egg-info") and name and not name.startswith("~"):
             yield normalised(name), version, os.path.join(folder, entry)  # noqa: PTH118
@@ -98,11 +97,11 @@ def _record(about: str) -> str:
     return _digest(Path(about, "RECORD")) or ""
 
 
-def _version(information: Path) -> str:
-    for line in (_bytes(information) or b"").splitlines():
-        if line.startswith(b"Version:"):
-            return line.partition(b":")[2].strip().decode(errors="replace")
-    return ""
+def _version(about: Path) -> str:
+    """Return the version that a metadata folder without one in its name tells, or ""."""
+    text = _bytes(about / "METADATA") or _bytes(about / "PKG-INFO") or b""
+    lines = [line for line in text.splitlines() if line.startswith(b"Version:")]
+    return lines[0].partition(b":")[2].strip().decode(errors="replace") if lines else ""
 
 
 def _digest(path: Path) -> str | None:

@@ -22,11 +22,15 @@ TORCH = {
     "deterministic_algorithms": "are_deterministic_algorithms_enabled",
     "cudnn_deterministic": "backends.cudnn.deterministic",
     "cudnn_benchmark": "backends.cudnn.benchmark",
-    "matmul_allow_tf32": "backends.cuda.matmul.allow_tf32",
-    "cudnn_allow_tf32": "backends.cudnn.allow_tf32",
     "matmul_precision": "get_float32_matmul_precision",
     "threads": "get_num_threads",
     "interop_threads": "get_num_interop_threads",
+}
+# Field: where torch 2.9 and later tell it, where they told it before. The old getters
+# warn there, or raise once a training has used the new names.
+TF32 = {
+    "matmul_allow_tf32": ("backends.cuda.matmul.fp32_precision", "backends.cuda.matmul.allow_tf32"),
+    "cudnn_allow_tf32": ("backends.cudnn.conv.fp32_precision", "backends.cudnn.allow_tf32"),
 }
 
 
@@ -66,7 +70,14 @@ def _without_arrays(value: Any) -> Any:
 
 
 def _torch() -> dict[str, Any] | None:
-    return _fields("torch", TORCH) if loaded.module("torch") else None
+    if not loaded.module("torch"):
+        return None
+    facts = _fields("torch", TORCH)
+    for field, (new, old) in TF32.items():
+        precision = loaded.read("torch", new)
+        allowed = loaded.read("torch", old) if precision is None else precision == "tf32"
+        facts |= {} if allowed is None else {field: bool(allowed)}
+    return facts
 
 
 def _tensorflow() -> dict[str, Any] | None:

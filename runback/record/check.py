@@ -44,6 +44,23 @@ def problems(record: Path, run_id: str, models: Mapping[str, Path]) -> Iterator[
             yield from _folder(expected, models[model_id], f"model {model_id}: ")
 
 
+def glance(record: Path, known: Mapping[str, Any]) -> str | None:
+    """Return what sizes and run.json's digest tell to be wrong; what every index can afford."""
+    for name, expected in sorted(known["files"].items()):
+        try:
+            size = os.lstat(record / name).st_size if name in files.PARTS else -1
+        except FileNotFoundError:
+            return f"{name} is missing"
+        if not isinstance(expected, dict) or size != expected.get("size_bytes"):
+            return f"{name} differs from its digest"
+    if (
+        files.RUN in known["files"]
+        and files.digest(record / files.RUN) != known["files"][files.RUN]
+    ):
+        return f"{files.RUN} differs from its digest"
+    return None
+
+
 def _worded(error: RecordError) -> str:
     return f"{error.path.name}: {error.reason}"
 

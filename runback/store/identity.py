@@ -47,8 +47,8 @@ def host_name() -> str:
 def private_folder(root: Path) -> Path:
     """Return `.runback/` of the store, made if missing; git does not see it."""
     folder = root / ".runback"
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / ".gitignore").exists():
         (folder / ".gitignore").write_text("*\n")
     return folder
 

@@ -89,11 +89,24 @@ class _Index:
         cursor = self.memory.cursor()
         changed = self.memory.changed() | self.memory.grown(cursor) | gone
         self._complete(sorted(changed - live), gone)
-        self._reconcile(sorted((changed | self._unlike_seen()) - live), cursor)
-        for run_id in () if self.dry_run else gone:
-            running.remove(self.root, run_id)
+        todo = (changed | self._unlike_seen()) - live
+        self._reconcile(sorted(todo), cursor)
+        self._recall_wrong(todo)
+        self._forget(gone)
         self.report.runs = self.connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0]
         return self.report
+
+    def _recall_wrong(self, looked_at: set[str]) -> None:
+        """Name what was wrong before, and has not been touched since."""
+        for run_id, known in self.seen.items():
+            if known.wrong and run_id in self.places.stamps and run_id not in looked_at:
+                self.report.wrong[str(self.places.record(run_id))] = known.wrong
+
+    def _forget(self, gone: set[str]) -> None:
+        for run_id in () if self.dry_run else gone:
+            # A run that was not in the database before is ended by the next index.
+            if Reader(self.connection).status(run_id) != "RUNNING":
+                running.remove(self.root, run_id)
 
     def _unlike_seen(self) -> set[str]:
         """Return the runs of which a file was replaced since."""

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from runback.errors import RecordError
-from runback.record import fields, files, manifest, metrics, state
+from runback.record import check, fields, files, manifest, metrics, state
 from runback.store import seen
 from runback.store.adopt import Adopter
 
@@ -128,7 +128,8 @@ class Reconciler:
             found = manifest.read(record, run_id)
         except RecordError as error:
             return f"{error.path.name} {error.reason}", False, True
-        return None, found["store"] == self.memory.store, manifest.is_final(found)
+        is_own = found["store"] == self.memory.store
+        return check.glance(record, found), is_own, manifest.is_final(found)
 
     def _base(
         self, run_id: str, latest: Mapping[str, Edit], is_own: bool

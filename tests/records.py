@@ -1,0 +1,129 @@
+"""Records as capture leaves them, made without MLflow, and stores to index them in."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from conftest import REPOSITORY
+
+from runback.record import files, manifest, metrics, state
+from runback.record.metrics import Point
+from runback.record.state import State
+from runback.store.index import index
+from runback.store.report import Report
+
+STORE = "gpuserver-1a2b3c4d"
+_numbers = itertools.count(1)
+
+
+def new_id() -> str:
+    return f"{next(_numbers):032x}"
+
+
+def make_record(
+    mlruns: Path,
+    run_id: str = "",
+    points: Iterable[Point] = (Point("loss", 0.5, 1_700_000_000_000, 0, False),),
+    experiment: str = "digits",
+    experiment_id: int = 1,
+    status: str = "FINISHED",
+    rows: dict[str, Any] | None = None,
+    store: str = STORE,
+) -> Path:
+    """Write the record of a run; return its folder."""
+    run_id = run_id or new_id()
+    record = files.folder_of(mlruns / str(experiment_id) / run_id / "artifacts")
+    record.mkdir(parents=True)
+    content = {
+        "experiments": [
+            {
+                "experiment_id": experiment_id,
+                "name": experiment,
+                "artifact_location": f"/home/ada/mlruns/{experiment_id}",
+                "lifecycle_stage": "active",
+                "creation_time": 1,
+                "last_update_time": 1,
+            }
+        ],
+        "runs": [
+            {
+                "run_uuid": run_id,
+                "name": f"run {run_id[-4:]}",
+                "source_type": "UNKNOWN",
+                "user_id": "ada",
+                "status": status,
+                "start_time": 1_700_000_000_000,
+                "end_time": 1_700_000_100_000 if status != "RUNNING" else None,
+                "lifecycle_stage": "active",
+                "artifact_uri": f"/home/ada/mlruns/{experiment_id}/{run_id}/artifacts",
+                "experiment_id": experiment_id,
+                "deleted_time": None,
+            }
+        ],
+        "params": [{"key": "lr", "value": "0.1", "run_uuid": run_id}],
+        "tags": [{"key": "phase", "value": "one", "run_uuid": run_id}],
+        **(rows or {}),
+    }
+    state.write(record, State(run_id, content))
+    metrics.append(record / files.METRICS, points)
+    made = manifest.new(run_id, store, {"recorded_by": "capture"}, [])
+    if status == "RUNNING":
+        files.write_json(record / files.MANIFEST, made)
+    else:
+        manifest.finish(record, made, {}, {})
+    return record
+
+
+def make_store(folder: Path, template: Path) -> Path:
+    """Return the folder of a store of its own with the empty database `template`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(template, folder / "mlflow.db")
+    return folder
+
+
+def make_template(folder: Path) -> Path:
+    """Return an empty database, as MLflow makes it and no index has seen it."""
+    path = folder / "mlflow.db"
+    code = "from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as S\n"
+    code += f"S('sqlite:///{path}', '/home/ada/mlruns')"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=REPOSITORY)
+    return path
+
+
+def run_index(root: Path, dry_run: bool = False) -> Report:
+    return index(root, lambda message: None, dry_run)
+
+
+def dump(database: Path) -> dict[str, list[str]]:
+    """Return every row of MLflow's tables, as text, sorted."""
+    connection = sqlite3.connect(database)
+    names = [
+        name
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        if not name.startswith(("runback_", "alembic_", "sqlite_"))
+    ]
+    found = {n: sorted(map(repr, connection.execute(f"SELECT * FROM {n}"))) for n in names}
+    connection.close()
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def query(database: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    connection = sqlite3.connect(database)
+    try:
+        with connection:
+            return connection.execute(sql, values).fetchall()
+    finally:
+        connection.close()
+
+
+def is_sound(database: Path) -> bool:
+    return query(database, "PRAGMA integrity_check") == [("ok",)] and not query(
+        database, "PRAGMA foreign_key_check"
+    )

@@ -1,0 +1,510 @@
+"""runback index over records and databases: adoption, refresh, damage, hostility, locations."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+from records import (
+    STORE,
+    dump,
+    is_sound,
+    make_record,
+    make_store,
+    make_template,
+    new_id,
+    query,
+    run_index,
+)
+
+from runback.errors import StoreError
+from runback.record import fields, files, manifest, metrics
+from runback.record.metrics import LARGEST, Point
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def root(tmp_path: Path, template: Path) -> Path:
+    return make_store(tmp_path / "lap töp", template)
+
+
+def run_of(record: Path) -> str:
+    return record.parent.parent.name
+
+
+def test_record_is_adopted_with_everything_at_its_place(root: Path) -> None:
+    points = [
+        Point("a", 0.1, 5, 0, False),
+        Point("a", 0.0, 6, 1, True),
+        Point("a", LARGEST, 7, 2, False),
+        Point("b", 5e-324, 8, -1, False),
+    ]
+    record = make_record(root / "mlruns", points=points)
+    report = run_index(root)
+    database = root / "mlflow.db"
+    assert report.adopted == [run_of(record)]
+    assert query(database, "SELECT artifact_uri, user_id, status, end_time FROM runs") == [
+        (str(record.parent), "ada", "FINISHED", 1_700_000_100_000)
+    ]
+    rows = query(database, "SELECT key, value, timestamp, step, is_nan FROM metrics")
+    assert sorted(map(repr, rows)) == sorted(repr((*p[:4], int(p.is_nan))) for p in points)
+    latest = query(database, "SELECT key, value, step FROM latest_metrics ORDER BY key")
+    assert latest == [("a", LARGEST, 2), ("b", 5e-324, -1)]
+    locations = query(database, "SELECT artifact_location FROM experiments ORDER BY 1")
+    assert locations == [(f"{root}/mlruns/0",), (f"{root}/mlruns/1",)]
+    assert is_sound(database)
+
+
+def test_second_index_has_nothing_to_do(root: Path) -> None:
+    make_record(root / "mlruns")
+    run_index(root)
+    before = dump(root / "mlflow.db")
+    report = run_index(root)
+    done = (report.adopted, report.refreshed, report.completed, report.edited, report.moved)
+    assert not any(done)
+    assert dump(root / "mlflow.db") == before
+
+
+def test_run_that_was_copied_while_it_went_on_is_refreshed(root: Path) -> None:
+    run_id = new_id()
+    record = make_record(root / "mlruns", run_id, status="RUNNING")
+    run_index(root)
+    assert query(root / "mlflow.db", "SELECT status FROM runs") == [("RUNNING",)]
+    for path in record.iterdir():
+        path.unlink()
+    record.rmdir()
+    points = [Point("loss", 0.5, 1, 0, False), Point("loss", 0.25, 2, 1, False)]
+    make_record_again = record.parent.parent.parent / "x"
+    make_record(make_record_again, run_id, points)
+    (make_record_again / "1" / run_id / "artifacts" / "runback").rename(record)
+    report = run_index(root)
+    assert report.refreshed == [run_id]
+    assert query(root / "mlflow.db", "SELECT status FROM runs") == [("FINISHED",)]
+    assert query(root / "mlflow.db", "SELECT value FROM latest_metrics") == [(0.25,)]
+
+
+def test_experiments_are_told_by_name_when_ids_collide(root: Path) -> None:
+    make_record(root / "mlruns", experiment="digits", experiment_id=1)
+    run_index(root)
+    other = make_record(root / "mlruns", experiment="faces", experiment_id=1)
+    same = make_record(root / "mlruns", experiment="digits", experiment_id=7)
+    run_index(root)
+    sql = "SELECT e.name FROM experiments e JOIN runs USING (experiment_id) WHERE run_uuid = ?"
+    names = {
+        run: query(root / "mlflow.db", sql, run)[0][0] for run in (run_of(other), run_of(same))
+    }
+    assert names == {run_of(other): "faces", run_of(same): "digits"}
+    assert len(query(root / "mlflow.db", "SELECT * FROM experiments")) == 3
+    assert is_sound(root / "mlflow.db")
+
+
+def test_dry_run_changes_nothing_and_says_what_it_would_do(root: Path) -> None:
+    record = make_record(root / "mlruns")
+    before = dump(root / "mlflow.db")
+    files_before = sorted(root.rglob("mlruns/**/*"))
+    report = run_index(root, dry_run=True)
+    assert report.adopted == [run_of(record)]
+    assert dump(root / "mlflow.db") == before
+    assert sorted(root.rglob("mlruns/**/*")) == files_before
+
+
+# What is damaged is named; what can be read of it is there; the others are untouched.
+
+
+def damage_truncated_line(record: Path) -> None:
+    with (record / files.METRICS).open("ab") as file:
+        file.write(b'["loss", 0.2')
+
+
+def damage_empty_manifest(record: Path) -> None:
+    (record / files.MANIFEST).write_text("{}")
+
+
+def damage_manifest_is_no_json(record: Path) -> None:
+    (record / files.MANIFEST).write_text("<html>")
+
+
+def damage_newer_format(record: Path) -> None:
+    for name in (files.MANIFEST, files.RUN):
+        content = json.loads((record / name).read_text())
+        (record / name).write_text(json.dumps({**content, "format": 2}))
+
+
+def damage_no_code(record: Path) -> None:
+    known = manifest.read(record, run_of(record))
+    known["files"][files.CODE] = {"digest": "sha256:00", "size_bytes": 1}
+    files.write_json(record / files.MANIFEST, known)
+
+
+def damage_other_digest(record: Path) -> None:
+    content = json.loads((record / files.RUN).read_text())
+    content["rows"]["params"][0]["value"] = "0.2"
+    files.write_json(record / files.RUN, content)
+
+
+def damage_run_json_missing(record: Path) -> None:
+    (record / files.RUN).unlink()
+
+
+def damage_middle_of_metrics(record: Path) -> None:
+    path = record / files.METRICS
+    path.write_bytes(path.read_bytes() + b'what?\n["loss", 0.1, 3, 3]\n')
+
+
+@pytest.mark.parametrize(
+    ("damage", "is_listed", "named"),
+    [
+        (damage_truncated_line, True, "metrics.jsonl differs from its digest"),
+        (damage_empty_manifest, True, "manifest.json has format None"),
+        (damage_manifest_is_no_json, True, "manifest.json is not JSON"),
+        (damage_newer_format, False, "has format 2, newer than 1: update runback"),
+        (damage_no_code, True, "code.tar.gz is missing"),
+        (damage_other_digest, True, "run.json differs from its digest"),
+        (damage_run_json_missing, False, "run.json is missing"),
+        (damage_middle_of_metrics, True, "metrics.jsonl has a line that is no metric point"),
+    ],
+)
+def test_damaged_record_is_named_and_the_others_are_untouched(
+    root: Path, damage: object, is_listed: bool, named: str
+) -> None:
+    good, bad = make_record(root / "mlruns"), make_record(root / "mlruns")
+    assert callable(damage)
+    damage(bad)
+    report = run_index(root)
+    listed = {row[0] for row in query(root / "mlflow.db", "SELECT run_uuid FROM runs")}
+    assert listed == ({run_of(good), run_of(bad)} if is_listed else {run_of(good)})
+    assert named in report.wrong[str(bad)]
+    assert str(good) not in report.wrong
+    again = run_index(root)
+    assert again.wrong == report.wrong, "what is wrong stays listed until it is mended"
+
+
+def test_half_a_line_of_a_run_that_goes_on_is_no_damage(root: Path) -> None:
+    damage_truncated_line(make_record(root / "mlruns", status="RUNNING"))
+    report = run_index(root)
+    assert len(report.adopted) == 1
+    assert not report.wrong
+    assert query(root / "mlflow.db", "SELECT COUNT(*) FROM metrics") == [(1,)]
+
+
+def test_mended_record_is_listed(root: Path) -> None:
+    record = make_record(root / "mlruns")
+    content = (record / files.RUN).read_bytes()
+    (record / files.RUN).unlink()
+    run_index(root)
+    files.replace(record / files.RUN, content)
+    report = run_index(root)
+    assert report.adopted == [run_of(record)]
+    assert not report.wrong
+
+
+# Hostile records.
+
+
+def outside(tmp_path: Path) -> set[Path]:
+    return {path for path in tmp_path.rglob("*") if "lap töp" not in str(path)}
+
+
+def test_record_in_a_folder_that_is_no_run_id(root: Path) -> None:
+    record = make_record(root / "mlruns", "x" * 32)
+    report = run_index(root)
+    assert report.wrong == {str(record.parent.parent): "is not the name of a run"}
+    assert query(root / "mlflow.db", "SELECT * FROM runs") == []
+
+
+def test_record_of_another_run_is_refused(root: Path) -> None:
+    victim = make_record(root / "mlruns")
+    run_index(root)
+    attacker = make_record(root / "mlruns", experiment_id=2)
+    content = json.loads((attacker / files.RUN).read_text())
+    content["rows"]["runs"][0]["run_uuid"] = run_of(victim)
+    content["rows"]["runs"][0]["name"] = "mine now"
+    content["rows"]["params"] = [{"key": "lr", "value": "9", "run_uuid": run_of(victim)}]
+    files.write_json(attacker / files.RUN, content)
+    run_index(root)
+    name = query(root / "mlflow.db", "SELECT name FROM runs WHERE run_uuid = ?", run_of(victim))
+    assert name != [("mine now",)]
+    params = query(
+        root / "mlflow.db", "SELECT value FROM params WHERE run_uuid = ?", run_of(victim)
+    )
+    assert params == [("0.1",)]
+
+
+@pytest.mark.parametrize("part", ["run", "artifacts", "record", "experiment", "manifest"])
+def test_symbolic_links_out_of_the_store_are_not_followed(
+    root: Path, tmp_path: Path, part: str
+) -> None:
+    elsewhere = make_record(tmp_path / "elsewhere" / "mlruns")
+    run_id = run_of(elsewhere)
+    target = {
+        "experiment": elsewhere.parents[2],
+        "run": elsewhere.parents[1],
+        "artifacts": elsewhere.parent,
+        "record": elsewhere,
+        "manifest": elsewhere / files.MANIFEST,
+    }[part]
+    link = root / "mlruns" / target.relative_to(tmp_path / "elsewhere" / "mlruns")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(target)
+    if part == "manifest":
+        (link.parent / files.RUN).write_bytes((elsewhere / files.RUN).read_bytes())
+    report = run_index(root)
+    assert any("symbolic link" in reason for reason in report.wrong.values())
+    uris = query(root / "mlflow.db", "SELECT artifact_uri FROM runs WHERE run_uuid = ?", run_id)
+    assert all(uri.startswith(str(root)) for (uri,) in uris)
+
+
+def test_every_adopted_location_lies_in_this_store(root: Path) -> None:
+    run_id, model, trace = new_id(), f"m-{new_id()}", f"tr-{new_id()}"
+    rows = {
+        "logged_models": [
+            {
+                "model_id": model,
+                "experiment_id": 1,
+                "name": "m",
+                "artifact_location": "/etc",
+                "creation_timestamp_ms": 1,
+                "last_updated_timestamp_ms": 1,
+                "status": 2,
+                "lifecycle_stage": "active",
+                "source_run_id": run_id,
+            }
+        ],
+        "registered_models": [{"name": "best", "creation_time": 1, "last_updated_time": 1}],
+        "model_versions": [
+            {
+                "name": "best",
+                "version": 1,
+                "creation_time": 2,
+                "source": "/etc",
+                "storage_location": "file:///etc/passwd",
+                "run_id": run_id,
+                "status": "READY",
+            }
+        ],
+        "trace_info": [
+            {"request_id": trace, "experiment_id": 1, "timestamp_ms": 1, "status": "OK"}
+        ],
+        "trace_tags": [{"key": "mlflow.artifactLocation", "value": "/etc", "request_id": trace}],
+        "trace_request_metadata": [
+            {"key": "mlflow.sourceRun", "value": run_id, "request_id": trace}
+        ],
+    }
+    make_record(root / "mlruns", run_id, rows=rows)
+    database = root / "mlflow.db"
+    run_index(root)
+    found = [
+        *query(database, "SELECT artifact_uri FROM runs"),
+        *query(database, "SELECT artifact_location FROM logged_models"),
+        *query(database, "SELECT value FROM trace_tags"),
+        *query(database, "SELECT artifact_location FROM experiments"),
+    ]
+    assert len(found) == 5
+    assert all(uri.startswith(f"{root}/mlruns/") and ".." not in uri for (uri,) in found)
+    versions = query(database, "SELECT source, storage_location FROM model_versions")
+    assert versions == [(None, None)]
+    assert is_sound(database)
+
+
+def test_another_runs_model_cannot_be_claimed(root: Path) -> None:
+    model, owner = f"m-{new_id()}", new_id()
+
+    def rows(run_id: str, name: str) -> dict[str, object]:
+        row = {"model_id": model, "experiment_id": 1, "name": name, "artifact_location": "x"}
+        times = {"creation_timestamp_ms": 1, "last_updated_timestamp_ms": 1, "status": 2}
+        tag = {"model_id": model, "experiment_id": 1, "tag_key": "k", "tag_value": name}
+        return {
+            "logged_models": [{**row, **times, "source_run_id": run_id}],
+            "logged_model_tags": [tag],
+        }
+
+    make_record(root / "mlruns", owner, rows=rows(owner, "honest"))
+    run_index(root)
+    thief = new_id()
+    make_record(root / "mlruns", thief, rows=rows(thief, "stolen"))
+    run_index(root)
+    found = query(root / "mlflow.db", "SELECT name, source_run_id FROM logged_models")
+    assert found == [("honest", owner)]
+    assert query(root / "mlflow.db", "SELECT tag_value FROM logged_model_tags") == [("honest",)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"status": "HACKED"},
+        {"lifecycle_stage": "gone"},
+        {"name": "\ud800"},
+        {"x'); DROP TABLE runs; --": 1},
+        {"run_uuid": "'; DROP TABLE runs; --"},
+    ],
+)
+def test_rows_that_are_not_mlflows_do_no_harm(root: Path, row: dict[str, object]) -> None:
+    bad, good = make_record(root / "mlruns"), make_record(root / "mlruns")
+    content = json.loads((bad / files.RUN).read_text())
+    content["rows"]["runs"][0] |= row
+    (bad / files.RUN).write_text(json.dumps(content))
+    report = run_index(root)
+    listed = {run for (run,) in query(root / "mlflow.db", "SELECT run_uuid FROM runs")}
+    assert run_of(good) in listed
+    assert listed <= {run_of(good), run_of(bad)}
+    assert (run_of(bad) in listed) or str(bad) in report.wrong
+    assert is_sound(root / "mlflow.db")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b'{"format": 1, "run_id": 1e999}',
+        b'{"format": true}',
+        b"\xff\xfe",
+        b'{"format": 1, "rows": {"runs": [{"a": {}}]}}',
+    ],
+)
+def test_run_json_that_is_nonsense(root: Path, content: bytes) -> None:
+    record = make_record(root / "mlruns")
+    (record / files.RUN).write_bytes(content)
+    report = run_index(root)
+    assert str(record) in report.wrong
+    assert query(root / "mlflow.db", "SELECT * FROM runs") == []
+
+
+def test_line_of_ten_gigabytes_is_not_read(root: Path) -> None:
+    record = make_record(root / "mlruns")
+    for name in (files.METRICS, files.RUN, files.MANIFEST):
+        with (record / name).open("r+b") as file:
+            file.truncate(10_000_000_000)  # a hole: it takes no room
+    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9))\n"
+    code += "from records import run_index; from pathlib import Path; import sys\n"
+    code += "print(*run_index(Path(sys.argv[1])).wrong.values())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(root)],
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "has 10000000000 bytes" in done.stdout
+
+
+def test_pipe_instead_of_a_file_does_not_hang(root: Path) -> None:
+    record = make_record(root / "mlruns")
+    (record / files.MANIFEST).unlink()
+    os.mkfifo(record / files.MANIFEST)
+    assert "is not a plain file" in run_index(root).wrong[str(record)]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"tag:x": {"value": 3, "time_ms": 1}},
+        {"lifecycle_stage": {"value": "gone", "time_ms": 1}},
+        {"artifact_uri": {"value": "/etc", "time_ms": 1}},
+        {"name": {"value": "x", "time_ms": 2**60}},
+        {"name": {"value": "x", "time_ms": -1}},
+        {"name": "x"},
+        [],
+    ],
+)
+def test_edits_that_are_nonsense_are_named_and_left_out(root: Path, edit: object) -> None:
+    record = make_record(root / "mlruns")
+    files.write_json(fields.path_of(record, "evil"), {"format": 1, "fields": edit})
+    report = run_index(root)
+    assert "edits-evil.json" in report.wrong[str(record)]
+    assert query(root / "mlflow.db", "SELECT name FROM runs") == [(f"run {run_of(record)[-4:]}",)]
+
+
+def test_names_with_sql_and_unicode_are_names(root: Path) -> None:
+    name = "Robert'); DROP TABLE runs;-- ☃ \x1b[31m"
+    make_record(root / "mlruns", experiment=name, points=[Point(name, 1.0, 1, 1, False)])
+    run_index(root)
+    assert (name,) in query(root / "mlflow.db", "SELECT name FROM experiments")
+    assert query(root / "mlflow.db", "SELECT key FROM metrics") == [(name,)]
+
+
+# The database and its schema.
+
+
+def test_schema_of_the_previous_minor_is_taken_as_it_is(root: Path) -> None:
+    query(root / "mlflow.db", "UPDATE alembic_version SET version_num = 'b7e2c1a4d9f3'")
+    make_record(root / "mlruns")
+    assert len(run_index(root).adopted) == 1
+    heads = query(root / "mlflow.db", "SELECT version_num FROM alembic_version")
+    assert heads == [("b7e2c1a4d9f3",)]
+
+
+def test_other_schemas_are_refused_with_the_command_that_upgrades(root: Path) -> None:
+    query(root / "mlflow.db", "UPDATE alembic_version SET version_num = 'f5a4f2784254'")
+    before = dump(root / "mlflow.db")
+    with pytest.raises(StoreError, match="has schema f5a4f2784254") as caught:
+        run_index(root)
+    assert "mlflow db upgrade" in caught.value.hint
+    assert "cp " in caught.value.hint
+    assert dump(root / "mlflow.db") == before
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a database" * 1000, b"SQLite format 3\0" + b"x" * 9000]
+)
+def test_file_that_is_no_mlflow_database(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "mlflow.db").write_bytes(content)
+    with pytest.raises(StoreError) as caught:
+        run_index(tmp_path)
+    assert "--rebuild" in caught.value.hint
+    assert (tmp_path / "mlflow.db").read_bytes() == content
+
+
+def test_run_whose_process_is_gone_is_ended(root: Path) -> None:
+    from runback.store.identity import store_id
+
+    run_id = new_id()
+    make_record(root / "mlruns", run_id, status="RUNNING", store=store_id(root))
+    (root / ".runback" / "running").mkdir(parents=True)
+    (root / ".runback" / "running" / run_id).touch()
+    run_index(root)  # adopts it
+    assert run_index(root).ended == [run_id]
+    status = query(root / "mlflow.db", "SELECT status, end_time > start_time FROM runs")
+    assert status == [("KILLED", 1)]
+    assert not run_index(root).ended
+    assert not list((root / ".runback" / "running").iterdir())
+
+
+def test_metrics_of_a_model_that_comes_later_are_kept(root: Path) -> None:
+    model, trainer, judge = f"m-{new_id()}", new_id(), new_id()
+    metric = {
+        "model_id": model,
+        "metric_name": "f1",
+        "metric_timestamp_ms": 1,
+        "metric_step": 0,
+        "metric_value": math.inf,
+        "experiment_id": 1,
+        "run_id": judge,
+    }
+    make_record(root / "mlruns", judge, rows={"logged_model_metrics": [metric]})
+    run_index(root)
+    assert is_sound(root / "mlflow.db")
+    row = {"model_id": model, "experiment_id": 1, "name": "m", "artifact_location": "x"}
+    times = {"creation_timestamp_ms": 1, "last_updated_timestamp_ms": 1, "status": 2}
+    models = [{**row, **times, "source_run_id": trainer}]
+    make_record(root / "mlruns", trainer, rows={"logged_models": models})
+    run_index(root)
+    values = query(root / "mlflow.db", "SELECT metric_value FROM logged_model_metrics")
+    assert values == [(math.inf,)]
+
+
+def test_store_name_is_in_the_records_of_this_store_alone(root: Path) -> None:
+    record = make_record(root / "mlruns")
+    run_index(root)
+    assert manifest.read(record, run_of(record))["store"] == STORE
+    assert metrics.count(record / files.METRICS) == 1
