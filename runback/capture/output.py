@@ -61,14 +61,16 @@ class Tee:
 
     def __init__(self) -> None:
         self._kept: list[tuple[str, str]] = []
-        self._lock = threading.Lock()
+        # A signal's handler takes what was kept, perhaps in the midst of a write.
+        self._lock = threading.RLock()
         self._restore: list[Callable[[], None]] = []
 
     def start(self) -> None:
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name, None)
-            if stream is not None and not self._restore[2:]:
-                self._wrap(name, stream)
+        """Begin to keep what is written, if that is not so already."""
+        with self._lock:
+            for name in ("stdout", "stderr") if not self._restore else ():
+                if (stream := getattr(sys, name, None)) is not None:
+                    self._wrap(name, stream)
 
     def _wrap(self, name: str, stream: Any) -> None:
         original = stream.write
@@ -89,8 +91,16 @@ class Tee:
             self._restore.append(restore)
 
     def stop(self) -> None:
-        while self._restore:
-            self._restore.pop()()
+        """Leave the streams as they were; forget what nobody took."""
+        with self._lock:
+            while self._restore:
+                self._restore.pop()()
+            self._kept = []
+
+    def forget(self) -> None:
+        """Stop in a forked child, where a thread that held the lock is not."""
+        self._lock = threading.RLock()
+        self.stop()
 
     def take(self) -> list[tuple[str, str]]:
         """Return what was written since the last call: stream name and text."""

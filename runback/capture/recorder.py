@@ -22,15 +22,18 @@ from runback.capture.recording import Recording
 from runback.capture.sources import Source, sources
 from runback.capture.stop import stop_main_thread
 from runback.errors import CaptureError, RunbackError
+from runback.store import running
 from runback.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import FrameType
 
 BEAT_S = 3.0
 # After MLflow asked, its run is there within milliseconds; a slow server takes longer.
 SOON_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.0, 1.0, 1.0)
+WAIT_FOR_WRITER_S = 0.02
 # What can go wrong with a file or a database while a training runs, which it must survive.
 EXPECTED = (RunbackError, OSError, sqlite3.Error, ValueError, RuntimeError)
 
@@ -39,7 +42,10 @@ class Recorder:
     """Records the runs whose tag is `session`."""
 
     def __init__(self) -> None:
+        from mlflow.exceptions import MlflowException
+
         self.session = secrets.token_hex(16)
+        self._errors = (*EXPECTED, MlflowException)
         self._tee = Tee()
         self._recordings: dict[str, Recording] = {}
         self._lock = threading.RLock()
@@ -47,6 +53,9 @@ class Recorder:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._owner = os.getpid()
+        self._holds: dict[Path, running.Hold] = {}
+        self._signal = 0
+        self._waits = 100
 
     def expect(self) -> str:
         """Return the tag's value; look for a run that has it, from now on and for a while."""
@@ -54,8 +63,18 @@ class Recorder:
             self._thread = threading.Thread(target=self._watch, name="runback", daemon=True)
             self._thread.start()
             self._handle_signals()
+        self._hold_session()
+        self._tee.start()  # what the run prints first is to be there too
         self._expected.set()
         return self.session
+
+    def _hold_session(self) -> None:
+        """Before the run is made: an index can then tell that a kill came before it was held."""
+        for source in sources():
+            if source.root and source.root not in self._holds:
+                with contextlib.suppress(OSError):  # the run's own hold says so soon
+                    name = running.SESSION + self.session
+                    self._holds[source.root] = running.hold(source.root, name)
 
     def _watch(self) -> None:
         while not self._closing.is_set():
@@ -87,17 +106,17 @@ class Recorder:
     def _new_runs(self, source: Source) -> list[str]:
         try:
             runs = source.runs(self.session)
-        except EXPECTED:
+        except self._errors:
             return []  # not there yet, or busy: it is asked again
         return [run_id for run_id in runs if run_id not in self._recordings]
 
     def _begin(self, source: Source, run_id: str) -> None:
+        if self._open():
+            self._drain()  # what was printed so far is of the runs before
         recording = self._recordings[run_id] = Recording(source, run_id, self._previous())
-        if not self._tee_is_on():
-            self._tee.start()
         try:
             recording.begin()
-        except EXPECTED as error:
+        except self._errors as error:
             recording.give_up()
             reason = str(getattr(error, "strerror", None) or error)
             if recording.has_begun_training():
@@ -107,9 +126,6 @@ class Recorder:
 
     def _previous(self) -> Recording | None:
         return next(reversed(self._recordings.values()), None)
-
-    def _tee_is_on(self) -> bool:
-        return len(self._open()) > 1
 
     def _beat(self) -> None:
         with self._lock:
@@ -129,7 +145,7 @@ class Recorder:
         """Take a step; a failure is said once and kept in the record: the training goes on."""
         try:
             step()
-        except EXPECTED as error:
+        except self._errors as error:
             reason = str(getattr(error, "strerror", None) or error)
             if recording.note_missing(reason):
                 say(f"warning: the record of run {recording.run_id[:8]} lacks something: {reason}")
@@ -147,12 +163,19 @@ class Recorder:
             for recording in self._recordings.values():
                 close = functools.partial(recording.close, how or _exception())
                 self._guarded(close, recording)
+            for hold in self._holds.values():
+                hold.release()
+            self._holds.clear()
+        if self._signal:
+            self._end_by(self._signal)
 
     def forget(self) -> None:
         """In a forked child: stop recording the parent's runs, without touching their files."""
-        self._tee.stop()
+        self._tee.forget()
         for recording in self._recordings.values():
             recording.forget()
+        for hold in self._holds.values():
+            hold.forget()
         if signal.getsignal(signal.SIGTERM) == self._on_signal:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if signal.getsignal(signal.SIGHUP) == self._on_signal:
@@ -166,10 +189,27 @@ class Recorder:
                     signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        for recording in self._open():
-            with contextlib.suppress(*EXPECTED):
-                recording.source.end(recording.run_id, "KILLED")
-        self.close(f"signal {number}")
+        if self._closing.is_set():
+            self._signal = number  # the records are being completed: that goes before
+        elif self._waits > 0 and any(source.is_busy() for source in sources()):
+            # It may be our own thread that is writing, and that goes on when we return.
+            self._waits -= 1
+            again = threading.Timer(WAIT_FOR_WRITER_S, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+        else:
+            self._end_runs()
+            self.close(f"signal {number}")
+            self._end_by(number)
+
+    def _end_runs(self) -> None:
+        with self._lock:
+            self._look()  # for one that was made just now
+            for recording in self._open():
+                with contextlib.suppress(*self._errors):
+                    recording.source.end(recording.run_id, "KILLED")
+
+    def _end_by(self, number: int) -> None:
         # End as if we had not been here: the parent sees the signal.
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

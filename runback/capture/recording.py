@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -29,6 +30,7 @@ class Recording:
         self.source = source
         self.run_id = run_id
         self.ended = False
+        self._given_up = False
         self.facts: Facts | None = previous.facts if previous else None
         self._rows: Rows = {}
         self._since: dict[str, int] = {}
@@ -44,15 +46,17 @@ class Recording:
             self._hold = running.hold(self.source.root, self.run_id)
         glimpse = self.source.read(self.run_id, 0)
         self._rows, artifacts = glimpse.rows, glimpse.artifacts
-        self._spool = None if artifacts else tempfile.TemporaryDirectory(prefix="runback-")
-        self._record = files.folder_of(artifacts or Path(str(self._spool and self._spool.name)))
+        # Not a TemporaryDirectory, which is gone before our exit handler.
+        self._spool = None if artifacts else Path(tempfile.mkdtemp(prefix="runback-"))
+        self._record = files.folder_of(artifacts or self._spool or Path())
         self._record.mkdir(parents=True, exist_ok=True)
         self.facts = facts.gather(self.facts)
         store = store_id(self.source.root) if self.source.root else host_name()
         captured = {**self.facts.captured, "process": self._process(), "tracking": self._tracking()}
         self._manifest = manifest.new(self.run_id, store, captured, self._missing)
-        files.write_json(self._record / files.MANIFEST, self._manifest)
+        # The code first: a manifest that a kill leaves behind says nothing that is not there.
         self.facts.write_archive(self._record / files.CODE)
+        files.write_json(self._record / files.MANIFEST, self._manifest)
         self._write_state(glimpse)
         cache = private_folder(self.source.root or self.facts.project) / "digests.json"
         self._data = facts.DataDigests(self.facts.project, cache)
@@ -161,6 +165,8 @@ class Recording:
 
     def close(self, how: str) -> None:
         """End the record: the process ends. Again, if something came after its end."""
+        if self._given_up:
+            return
         glimpse = self.source.read(self.run_id, self._last)
         if glimpse.is_running:
             # A run that nobody ended: MLflow's own handler has been, it was a bare client's.
@@ -174,7 +180,7 @@ class Recording:
         ):
             self._end(glimpse, how)
         if self._spool:
-            self._spool.cleanup()
+            shutil.rmtree(self._spool, ignore_errors=True)
 
     def _upload(self) -> None:
         if self._spool:
@@ -187,9 +193,8 @@ class Recording:
         return len(self._missing) == 1
 
     def give_up(self) -> None:
-        """Let go of a run that cannot be recorded."""
-        self.ended = True
-        self.forget()
+        """Leave alone a run that cannot be recorded; it stays held: an index must not end it."""
+        self.ended = self._given_up = True
 
     def forget(self) -> None:
         if self._hold:

@@ -58,6 +58,9 @@ class Source(Protocol):
     def end(self, run_id: str, status: str) -> None:
         """Give a run that is still RUNNING its status."""
 
+    def is_busy(self) -> bool:
+        """Say whether somebody writes just now: perhaps the very thread that asks."""
+
 
 class Database:
     """An SQLite file, read through a connection of our own, which blocks no writer in WAL mode."""
@@ -94,6 +97,17 @@ class Database:
         finally:
             connection.close()
 
+    def is_busy(self) -> bool:
+        connection = sqlite3.connect(self.path, timeout=0, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            return True
+        finally:
+            connection.close()
+        return False
+
 
 def sources() -> Iterator[Source]:
     """Yield the stores that this process logs to.
@@ -104,12 +118,23 @@ def sources() -> Iterator[Source]:
     from runback.capture.server import Server
 
     for uri in _uris():
-        if uri.startswith("sqlite:///"):
-            path = Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
-            if path.exists():
+        if uri.startswith("sqlite:"):
+            path = _file(uri)
+            if path is not None and path.exists():
                 yield Database(path)
         elif "://" in uri or uri.startswith("file:"):
             yield Server(uri)
+
+
+def _file(uri: str) -> Path | None:
+    """Return the file that SQLAlchemy opens for a URI.
+
+    MLflow quotes its default one as a URL (`my%20project`), and SQLAlchemy unquotes it.
+    """
+    from sqlalchemy.engine import make_url
+
+    name = make_url(uri).database
+    return Path(name).absolute() if name and name != ":memory:" else None
 
 
 def _uris() -> list[str]:

@@ -72,18 +72,23 @@ _VALUES = {"NaN": (0.0, True), "Infinity": (LARGEST, False), "-Infinity": (-LARG
 def append(path: Path, points: Iterable[Point]) -> int:
     """Add points at the end of the file, durable when this returns; return their number.
 
-    What a killed writer left of a line is cut off first.
+    What a killed writer left of a line is cut off first. Raises OSError: then nothing is added.
     """
     lines = [to_line(point) for point in points]
     if not lines:
         return 0
     # A key with a lone surrogate is not in MLflow's table, which is UTF-8.
     content = ("\n".join(lines) + "\n").encode()
-    with path.open("ab") as file:
+    with path.open("ab", buffering=0) as file:
         cut_half_line(path, file.fileno())
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        size = os.fstat(file.fileno()).st_size
+        try:
+            while content:
+                content = content[file.write(content) :]
+            os.fsync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), size)  # a full disk takes half: those would stand twice
+            raise
     return len(lines)
 
 

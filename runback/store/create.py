@@ -35,7 +35,7 @@ def create(database: Path, say: Callable[[str], None]) -> None:
         with locked(database.with_name(".runback") / "store.lock"):
             if not database.exists():
                 say(f"making {database.name}, the tracking store (once)")
-                _make(database)
+                _make(database, say)
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise StoreError(
@@ -44,12 +44,15 @@ def create(database: Path, say: Callable[[str], None]) -> None:
         ) from error
 
 
-def _make(database: Path) -> None:
+def _make(database: Path, say: Callable[[str], None]) -> None:
     draft = database.parent / ".runback" / "mlflow.db"
     for left_over in draft.parent.glob("mlflow.db*"):  # of one that was killed: we hold the lock
         left_over.unlink()
     if is_file_store(database.with_name("mlruns")):
+        say("mlruns/ is an old file store: MLflow's migration takes it in, and leaves it as it is")
         migrate(database.with_name("mlruns"), draft)
+        # Plain MLflow would go on to choose the file store, and then refuse it.
+        say(f"for other tools: export MLFLOW_TRACKING_URI=sqlite:///{quote(str(database))}")
     else:
         _migrate(draft, database.with_name("mlruns"))
     # WAL: a reader does not block a training, and a commit costs a quarter less.

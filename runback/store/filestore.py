@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
+from shlex import quote
 
 from runback.errors import StoreError
 
@@ -24,33 +26,34 @@ def is_file_store(mlruns: Path) -> bool:
 
 def migrate(mlruns: Path, draft: Path) -> None:
     """Make the database `draft` from the file store. Raises StoreError."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-
-    try:
-        try:
-            _migrate(mlruns.parent, draft)
-        except IntegrityError:
-            with tempfile.TemporaryDirectory(dir=draft.parent) as folder:
-                _copy_without_doubles(mlruns, Path(folder) / "mlruns")
-                _migrate(Path(folder), draft)
-    except (MlflowException, SQLAlchemyError, OSError, ValueError, KeyError) as error:
+    said = _migrate(mlruns.parent, draft)
+    if "UNIQUE constraint failed" in said:
+        with tempfile.TemporaryDirectory(dir=draft.parent) as folder:
+            _copy_without_doubles(mlruns, Path(folder) / "mlruns")
+            said = _migrate(Path(folder), draft)
+    if said:
         raise StoreError(
-            f"the file store {mlruns} cannot be taken in: {error}"[:500],
-            "mlflow migrate-filestore says more; nothing was changed",
-        ) from error
+            f"the file store {mlruns} cannot be taken in: {said.strip().splitlines()[-1]}"[:500],
+            f"mlflow migrate-filestore --source {quote(str(mlruns.parent))} "
+            "--target sqlite:////tmp/try.db   # says more; nothing was changed",
+        )
 
 
-def _migrate(source: Path, draft: Path) -> None:
-    from mlflow.store.fs2db import migrate
+def _migrate(source: Path, draft: Path) -> str:
+    """Run MLflow's migration in a process of its own; return what it said if it failed.
 
+    It leaves its database open, which must not be renamed then.
+    """
     for left_over in draft.parent.glob(f"{draft.name}*"):
         left_over.unlink()
-    migrate(source, f"sqlite:///{draft}", progress=False)
-    # It leaves rows in the -wal file, which a rename would leave behind.
-    connection = sqlite3.connect(draft)
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
+    words = ["migrate-filestore", "--source", str(source), "--target", f"sqlite:///{draft}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mlflow", *words],
+        env={**os.environ, "RUNBACK_RECORD": "0", "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+    )
+    return (done.stderr or done.stdout or "no reason given") if done.returncode else ""
 
 
 def _copy_without_doubles(source: Path, target: Path) -> None:

@@ -8,13 +8,15 @@ whole, and the next call goes on.
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runback.errors import RecordError
 from runback.locked import locked
-from runback.record import manifest
+from runback.record import files, manifest
 from runback.store import identity, running
 from runback.store.complete import complete
 from runback.store.create import create
@@ -82,6 +84,8 @@ class _Index:
 
     def run(self) -> Report:
         live, gone = running.runs(self.root)
+        self.sessions = running.gone_sessions(self.root)
+        self.gone = gone = gone | self._not_held() - live
         self.places = scan(self.root / "mlruns")
         self.report.wrong.update(self.places.wrong)
         self.foreign, self.seen = self.memory.is_foreign(), self.memory.all()
@@ -107,6 +111,17 @@ class _Index:
             # A run that was not in the database before is ended by the next index.
             if Reader(self.connection).status(run_id) != "RUNNING":
                 running.remove(self.root, run_id)
+        for session in () if self.dry_run else self.sessions:
+            running.remove(self.root, running.SESSION + session)
+
+    def _not_held(self) -> set[str]:
+        """Return the runs of killed sessions that nobody ended: perhaps they were not held yet."""
+        found = self.connection.execute(
+            "SELECT run_uuid FROM runs JOIN tags USING (run_uuid) WHERE status = 'RUNNING'"
+            " AND tags.key = ? AND tags.value IN (SELECT value FROM json_each(?))",
+            [SESSION_TAG, json.dumps(sorted(self.sessions))],
+        )
+        return {row[0] for row in found}
 
     def _unlike_seen(self) -> set[str]:
         """Return the runs of which a file was replaced since."""
@@ -167,10 +182,14 @@ class _Index:
             self._place(run_id, uri, experiment_id)
         if run_id in self.places.stamps:
             record = self.places.record(run_id)
+            if run_id in self.gone and not os.path.lexists(record / files.MANIFEST):
+                return True  # killed before it wrote one here
             return bool(manifest.read(record, run_id)["store"] == self.memory.store)
         known = self.seen.get(run_id)
         if self.foreign or run_id not in self.places.artifacts or (known and known.stamp == AWAY):
             return False
+        if run_id in self.gone:
+            return True
         return not (is_captured and time.time() - (start_time or 0) / 1000 < BEING_CAPTURED_S)
 
     def _place(self, run_id: str, uri: str | None, experiment_id: int) -> None:

@@ -69,6 +69,13 @@ class Places:
             return None
         return str(self.artifacts[name]) + rest
 
+    def later(self, uri: str | None) -> str | None:
+        """Return where that which lay at `uri` will be here when its files have come."""
+        found = _SHAPE.search(local_path(uri) or "")
+        if found is None or ".." in found[0].split("/"):
+            return None
+        return str(self.mlruns / found[0])
+
 
 def local_path(uri: str | None) -> str | None:
     """Return the path that a location names on its own machine, None if it is no path."""
@@ -138,9 +145,13 @@ def _note(places: Places, name: str, path: str) -> None:
 
 
 def _stamp(record: str | Path) -> str:
-    """Return what changes when a file of the record is replaced; ms since 1970 are in it."""
+    """Return what changes when a file of the record is replaced; it begins with ns since 1970.
+
+    rsync gives a folder the time that it has elsewhere, after it put files into it: by
+    that alone, nothing happened. The time of its last change of any kind cannot be set.
+    """
     found = os.lstat(record)
-    return f"{found.st_mtime_ns} {found.st_ino}"
+    return f"{found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
 def _is_folder(places: Places, path: str) -> bool:

@@ -63,10 +63,10 @@ def _version(write: Writer, row: Row, run_id: str, places: Places) -> int:
 
 
 def _inside(uri: Any, places: Places) -> str | None:
-    """Return a location as it is here; None for a path that leads to no run or model of ours."""
+    """Return a location as it is here, or will be; None for a path that is no run's or model's."""
     if not isinstance(uri, str) or local_path(uri) is None:
         return uri if isinstance(uri, str) else None
-    return places.of(uri)
+    return places.of(uri) or places.later(uri)
 
 
 def _renumber_tags(write: Writer, state: State, numbers: dict[Version, int]) -> None:

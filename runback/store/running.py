@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# Before the name of a session (capture/recorder.py), which is held before its first run is made.
+SESSION = "session-"
+
+
 @dataclass(frozen=True)
 class Hold:
     """A run that this process records; `release` when its record is whole."""
@@ -36,7 +40,7 @@ class Hold:
 
 
 def hold(root: Path, run_id: str) -> Hold:
-    """Say that this process records the run. Raises OSError."""
+    """Say that this process records the run, or has the session. Raises OSError."""
     folder = private_folder(root) / "running"
     folder.mkdir(exist_ok=True)
     draft = folder / f".{run_id}.{os.getpid()}"
@@ -53,6 +57,12 @@ def runs(root: Path) -> tuple[set[str], set[str]]:
         if RUN_ID.fullmatch(path.name):
             (live if _is_held(path) else gone).add(path.name)
     return live, gone
+
+
+def gone_sessions(root: Path) -> set[str]:
+    """Return the sessions whose process was killed."""
+    paths = (root / ".runback" / "running").glob(f"{SESSION}*")
+    return {path.name.removeprefix(SESSION) for path in paths if not _is_held(path)}
 
 
 def _is_held(path: Path) -> bool:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 HEADS = {"dc11669786a5": "3.17", "b7e2c1a4d9f3": "3.16"}
 # MLflow's writers give up after 20 s of a locked database; we wait longer than they do.
 WAIT_S = 60
+# SQLite's 2 MB are too few where metrics are added to indexes that hold millions.
+CACHE_KIB = 65_536
 
 
 @contextmanager
@@ -36,6 +38,7 @@ def opened(database: Path) -> Iterator[sqlite3.Connection]:
     except sqlite3.Error as error:
         raise StoreError(f"{database} cannot be opened: {error}", _hint(database, error)) from error
     try:
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         _check(connection, database)
         yield connection
     except sqlite3.DatabaseError as error:

@@ -129,7 +129,9 @@ class Memory:
         """Return the last row number and the number of rows of each growing table."""
         found = {}
         for table in _GROWING:
-            row = self.connection.execute(f"SELECT MAX(rowid), COUNT(*) FROM {table}").fetchone()
+            # Each alone has a short cut in SQLite; together they read every row.
+            sql = f"SELECT (SELECT MAX(rowid) FROM {table}), (SELECT COUNT(*) FROM {table})"
+            row = self.connection.execute(sql).fetchone()
             found[table] = [row[0] or 0, row[1]]
         return found
 
