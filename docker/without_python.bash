@@ -17,7 +17,7 @@ fi
 for name in $(compgen -e); do
   case $name in
     CUDA_VISIBLE_DEVICES | KERAS_* | MLFLOW_* | OMP_* | PYTHONHASHSEED | TERM | TF_* | TORCH_* | \
-      RUNBACK_DATA | RUNBACK_LEDGER | RUNBACK_RECORD)
+      RUNBACK_DATA | RUNBACK_RECORD)
       variables+=(--env "$name") ;;
   esac
 done

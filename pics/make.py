@@ -1,7 +1,8 @@
 """Make the README's pictures from the real MLflow UI: ./run_script.bash python pics/make.py
 
-Trains three short runs in a store of their own, opens the UI on it, and takes its picture
-with Chromium. In a container: RUNBACK_ENGINE=venv, as the image has no browser.
+Trains three short runs in a store of their own, opens the UI on it and on a copy of it,
+and takes their pictures with Chromium. In a container: RUNBACK_ENGINE=venv, as the
+image has no browser.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ CURVES_ARE_SHOWN = "document.querySelectorAll('.scatterlayer .trace').length >= 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="my-project-") as folder:
-        environ = {**os.environ, "USER": "ada", "LOGNAME": "ada"}
+        environ = {**os.environ, "USER": "ada", "LOGNAME": "ada", "RUNBACK_HOST": "gpu-server"}
         environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
         environ["_MLFLOW_SERVER_ARTIFACT_ROOT"] = f"{folder}/mlruns"
         environ = inside.variables(PROJECT, environ)
@@ -62,6 +63,19 @@ def main() -> None:
             subprocess.run(command, cwd=PROJECT, env=environ, check=True)
         with served(environ, Path(folder)) as address, browser.page() as page:
             take(page, address, first_run(Path(folder)))
+        with tempfile.TemporaryDirectory(prefix="laptop-") as laptop:
+            there = copied(Path(folder), Path(laptop), environ)
+            with served(there, Path(laptop)) as address, browser.page() as page:
+                page.before_each(VISITOR)
+                take_synced(page, address, first_run(Path(laptop)), PICS / "synced.png")
+
+
+def copied(source: Path, target: Path, environ: dict[str, str]) -> dict[str, str]:
+    """Copy a store's runs as to a laptop, and index them there; return the variables for it."""
+    subprocess.run(["rsync", "-a", f"{source}/mlruns/", f"{target}/mlruns/"], check=True)
+    command = [sys.executable, "-m", "runback", "index"]
+    subprocess.run(command, cwd=target, env=environ, check=True)
+    return {**environ, "MLFLOW_TRACKING_URI": f"sqlite:///{target}/mlflow.db"}
 
 
 def first_run(folder: Path) -> str:
@@ -122,6 +136,16 @@ def take(page: browser.Page, address: str, run: str) -> None:
     page.wait_for(CURVES_ARE_SHOWN, "curves of three runs")
     time.sleep(1)  # the charts grow into place
     page.screenshot(PICS / "runs.png")
+
+
+def take_synced(
+    page: browser.Page, address: str, run: str, path: Path, experiment: int = 1
+) -> None:
+    """Write the picture of a copied run's files: the tree, and its record's manifest beside."""
+    page.resize(1024, 640, scale=1)
+    page.open(f"{address}/#/experiments/{experiment}/runs/{run}/artifacts/runback/manifest.json")
+    page.wait_for(f"document.body.innerText.includes({run!r} + '\"')", "text of manifest.json")
+    page.screenshot(path)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,10 @@ def tools(tmp_path: Path, *without: str) -> Path:
     """Return a folder for PATH: this Python and the commands that the scripts need."""
     folder = tmp_path / "bin"
     folder.mkdir(exist_ok=True)
-    commands = ("bash", "cat", "dirname", "env", "git", "grep", "id", "ps", "sh", "sleep", "true")
+    commands = (
+        *("bash", "cat", "dirname", "env", "git", "grep", "id", "mkdir", "ps", "rsync", "sh"),
+        *("sleep", "true"),
+    )
     for name in commands:
         if (found := shutil.which(name)) and not (folder / name).exists():
             (folder / name).symlink_to(found)

@@ -98,7 +98,7 @@ def test_container_is_told_its_machine_and_its_image(
     project: Project, make_engine: Callable[..., FakeEngine]
 ) -> None:
     engine = make_engine("docker")
-    asked = {"RUNBACK_RECORD": "0", "RUNBACK_DATA": "/data:/more", "RUNBACK_LEDGER": "x"}
+    asked = {"RUNBACK_RECORD": "0", "RUNBACK_DATA": "/data:/more"}
     project.environ.update(asked)
     for _ in ("the image is built", "the image is there"):
         _, _, environ = shown(project.run("python3", "-c", SHOW))

@@ -18,6 +18,7 @@ DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"
 VOLATILE = (
     (r"\b[a-z]+-[a-z]+-\d+ \([0-9a-f]{8}\)", "NAME (ID)"),
     (r"sha256:[0-9a-f]{12}", "sha256:DIGEST"),
+    (r"(?m)^[0-9a-f]{8}(?=  whole)", "ID"),
     (r"\d+m?s(/step)?\b", "TIME"),
     (r"\d\.\d{4}", "NUMBER"),
 )

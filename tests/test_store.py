@@ -115,7 +115,8 @@ def test_killed_while_it_is_made_leaves_no_half_store(tmp_path: Path) -> None:
     (again,) = creators(database, 1)
     again.communicate()
     assert query(database, "PRAGMA integrity_check") == [("ok",)]
-    assert [path.name for path in drafts.iterdir()] == ["store.lock"]
+    private = {path.name for path in drafts.iterdir()}
+    assert private == {".gitignore", "identity.lock", "store.json", "store.lock"}
 
 
 def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -223,20 +223,16 @@ def run_ui(folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_old_file_store_is_refused_and_the_hint_migrates_it(tmp_path: Path) -> None:
+def test_old_file_store_is_taken_in(tmp_path: Path) -> None:
     log = "import mlflow; mlflow.start_run(run_name='old'); mlflow.log_param('x', 1)"
-    old = {**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"}
+    old = {**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true", "RUNBACK_RECORD": "0"}
     old["MLFLOW_TRACKING_URI"] = (tmp_path / "mlruns").as_uri()
     subprocess.run([sys.executable, "-c", log], env=old, check=True, capture_output=True)
-    refused = run_ui(tmp_path)
-    assert refused.returncode == 3
-    assert "is an MLflow file store (meta.yaml files)" in refused.stderr
-    hint = refused.stderr.rpartition("hint: ./run_script.bash ")[2]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        hint, shell=True, env={**os.environ, "PATH": path}, capture_output=True, text=True
-    )
+    words = [sys.executable, "-m", "runback", "index", "--store", str(tmp_path)]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "mlruns/ is an old file store" in done.stderr
+    assert done.stdout.startswith("1 run: 1 recorded")
     connection = sqlite3.connect(tmp_path / "mlflow.db")
     assert connection.execute("SELECT name FROM runs").fetchall() == [("old",)]
     connection.close()

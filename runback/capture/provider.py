@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,7 +29,10 @@ class RunContext:
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
         atexit.register(self._close)
-        os.register_at_fork(after_in_child=self._in_child)
+        self._unblocked = threading.local()
+        os.register_at_fork(
+            before=self._block, after_in_parent=self._unblock, after_in_child=self._in_child
+        )
 
     def in_context(self) -> bool:
         """Say whether runs are to be recorded: unless RUNBACK_RECORD=0."""
@@ -51,3 +56,15 @@ class RunContext:
         if self._recorder:
             self._recorder.forget()
         self._recorder = None
+        self._unblock()
+
+    def _block(self) -> None:
+        """Let no signal come to a child that still has our handlers: Python would drop it."""
+        if self._recorder:
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._recorder.signals)
+            self._unblocked.mask = mask
+
+    def _unblock(self) -> None:
+        mask = self._unblocked.__dict__.pop("mask", None)
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -41,6 +41,8 @@ EXPECTED = (RunbackError, OSError, sqlite3.Error, ValueError, RuntimeError)
 class Recorder:
     """Records the runs whose tag is `session`."""
 
+    signals = (signal.SIGTERM, signal.SIGHUP)
+
     def __init__(self) -> None:
         from mlflow.exceptions import MlflowException
 
@@ -129,6 +131,8 @@ class Recorder:
 
     def _beat(self) -> None:
         with self._lock:
+            if self._closing.is_set():
+                return  # `close` knows how it ends
             self._look()
             self._drain()
             for recording in self._open():
@@ -139,7 +143,7 @@ class Recorder:
     def _drain(self) -> None:
         written = self._tee.take()
         for recording in self._open():
-            recording.output(written)
+            self._guarded(functools.partial(recording.output, written), recording)
 
     def _guarded(self, step: Callable[[], None], recording: Recording) -> None:
         """Take a step; a failure is said once and kept in the record: the training goes on."""
@@ -176,15 +180,14 @@ class Recorder:
             recording.forget()
         for hold in self._holds.values():
             hold.forget()
-        if signal.getsignal(signal.SIGTERM) == self._on_signal:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if signal.getsignal(signal.SIGHUP) == self._on_signal:
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        for number in self.signals:
+            if signal.getsignal(number) == self._on_signal:
+                signal.signal(number, signal.SIG_DFL)
 
     def _handle_signals(self) -> None:
         """Complete the records before SIGTERM or SIGHUP ends us, if nobody else handles them."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGHUP):
+            for number in self.signals:
                 if signal.getsignal(number) == signal.SIG_DFL:
                     signal.signal(number, self._on_signal)
 

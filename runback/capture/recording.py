@@ -14,6 +14,7 @@ from runback.capture.server import Server
 from runback.record import fields, files, manifest, metrics, state
 from runback.record.state import State
 from runback.store import running
+from runback.store.complete import write_points
 from runback.store.identity import host_name, private_folder, store_id
 from runback.store.places import local_path
 
@@ -35,6 +36,7 @@ class Recording:
         self._rows: Rows = {}
         self._since: dict[str, int] = {}
         self._last = 0
+        self._count = 0
         self._hold: running.Hold | None = None
         self._lines = {"stdout": Lines(), "stderr": Lines()}
         self._next_s = 0.0
@@ -54,7 +56,10 @@ class Recording:
         store = store_id(self.source.root) if self.source.root else host_name()
         captured = {**self.facts.captured, "process": self._process(), "tracking": self._tracking()}
         self._manifest = manifest.new(self.run_id, store, captured, self._missing)
-        # The code first: a manifest that a kill leaves behind says nothing that is not there.
+        # Compressing takes a second for 10 MB of code: what is known by now is kept before.
+        files.write_json(
+            self._record / files.MANIFEST, {**self._manifest, "missing": [manifest.NO_CODE]}
+        )
         self.facts.write_archive(self._record / files.CODE)
         files.write_json(self._record / files.MANIFEST, self._manifest)
         self._write_state(glimpse)
@@ -115,7 +120,7 @@ class Recording:
         self._next_s = time.monotonic() + max(self.source.beat_s - 0.1, 100 * took_s)
 
     def _grow(self, glimpse: Glimpse) -> None:
-        metrics.append(self._record / files.METRICS, glimpse.points)
+        self._count += metrics.append(self._record / files.METRICS, glimpse.points)
         self._last = glimpse.last
         if glimpse.points or glimpse.rows != self._rows:
             self._write_state(glimpse)  # a rename: by it, an index sees that something is new
@@ -134,6 +139,7 @@ class Recording:
             if rest := lines.rest():
                 self._append_output(rest)
         self._grow(glimpse)
+        self._mend_metrics()
         self._manifest |= {
             "data": self._data.wait(),
             "ended": {"by": how},
@@ -148,6 +154,12 @@ class Recording:
         if self._hold:
             self._hold.release()
             self._hold = None
+
+    def _mend_metrics(self) -> None:
+        """Write all points anew if the file was replaced: rsync brought an old copy back."""
+        path = self._record / files.METRICS
+        if self._count and (not path.exists() or metrics.count(path) != self._count):
+            write_points(self._record, self.source.read(self.run_id, 0).points)
 
     def _models(self, rows: Rows) -> dict[str, Any]:
         folders = {
@@ -188,9 +200,10 @@ class Recording:
 
     def note_missing(self, reason: str) -> bool:
         """Keep what the record lacks, for its manifest; say whether it is the first such reason."""
-        if reason not in self._missing:
+        if not any(known.endswith(f" {reason}") for known in self._missing):
             self._missing.append(f"{time.strftime('%H:%M:%S')} {reason}")
-        return len(self._missing) == 1
+            return len(self._missing) == 1
+        return False
 
     def give_up(self) -> None:
         """Leave alone a run that cannot be recorded; it stays held: an index must not end it."""

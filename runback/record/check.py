@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+# MLflow puts it into a model's folder when models:/NAME/VERSION is loaded (models_artifact_repo).
+WRITTEN_BY_READERS = "registered_model_meta"
+
 
 def problems(record: Path, run_id: str, models: Mapping[str, Path]) -> Iterator[str]:
     """Yield, in words, what is missing, changed, damaged or not in the manifest.
@@ -35,7 +38,8 @@ def problems(record: Path, run_id: str, models: Mapping[str, Path]) -> Iterator[
         yield "not final: the run goes on, or its end was not recorded; runback index completes it"
         return
     yield from _compared(known.get("files", {}), record, "")
-    yield from _code(record, known.get("code"))
+    if manifest.NO_CODE not in known.get("missing", ()):
+        yield from _code(record, known.get("code"))
     yield from _folder(known.get("artifacts", {}), record.parent, "")
     for model_id, expected in known.get("models", {}).items():
         if model_id not in models:
@@ -86,7 +90,7 @@ def _points(record: Path) -> Iterator[str]:
 def _folder(expected: dict[str, Any], folder: Path, prefix: str) -> Iterator[str]:
     yield from _compared(expected, folder, prefix)
     found = {path.relative_to(folder).as_posix() for path in manifest.plain_files(folder)}
-    for name in sorted(found - expected.keys()):
+    for name in sorted(found - expected.keys() - {WRITTEN_BY_READERS}):
         yield f"{prefix}{name}: is not in the manifest"
 
 

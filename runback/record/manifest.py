@@ -17,6 +17,8 @@ from runback.record.fields import STORE_ID
 # The parts that capture fills in, and that a run without capture lacks.
 CAPTURED = ("process", "command", "code", "environment", "machine", "data", "randomness")
 RUNNING, FINAL = "running", "final"
+# Missing, as long as it is being written.
+NO_CODE = f"{files.CODE}: the process ended before it was written"
 
 
 def new(run_id: str, store: str, captured: dict[str, Any], missing: list[str]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def complete(reader: Reader, places: Places, run_id: str, store: str, killed: bo
         files.write_json(record / files.MANIFEST, {**known, "state": manifest.RUNNING})
         return grew or changed
     if grew or changed or not final:
+        _sweep(record)
         finish(record, known, places, rows)
         return True
     return False
@@ -97,6 +98,12 @@ def _state(record: Path, run_id: str) -> State | None:
 def _with_fields_of(before: Row, now: Row) -> Row:
     kept = ("name", "lifecycle_stage", "deleted_time")
     return {**now, **{column: before.get(column) for column in kept}}
+
+
+def _sweep(record: Path) -> None:
+    """Remove what a killed writer had begun."""
+    for draft in record.glob(".*.draft"):
+        draft.unlink()
 
 
 def finish(record: Path, known: dict[str, Any], places: Places, rows: Rows) -> None:

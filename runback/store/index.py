@@ -22,7 +22,7 @@ from runback.store.complete import complete
 from runback.store.create import create
 from runback.store.export import Reader
 from runback.store.locations import rewrite
-from runback.store.places import has_shape_of, local_path, scan
+from runback.store.places import has_shape_of, is_seen, local_path, scan
 from runback.store.reconcile import AWAY, Reconciler
 from runback.store.report import Report
 from runback.store.schema import opened
@@ -92,8 +92,9 @@ class _Index:
         self._end(gone)
         cursor = self.memory.cursor()
         changed = self.memory.changed() | self.memory.grown(cursor) | gone
-        self._complete(sorted(changed - live), gone)
+        # Of those unlike seen, an older copy may have been put over our own record.
         todo = (changed | self._unlike_seen()) - live
+        self._complete(sorted(todo), gone)
         self._reconcile(sorted(todo), cursor)
         self._recall_wrong(todo)
         self._forget(gone)
@@ -177,6 +178,8 @@ class _Index:
         ).fetchone()
         if row is None:
             return False
+        if self.foreign and run_id in self.places.stamps and run_id not in self.gone:
+            return False  # what that database says of it is older than its record
         uri, experiment_id, start_time, is_captured = row
         if run_id not in self.places.artifacts and not self.foreign:
             self._place(run_id, uri, experiment_id)
@@ -197,7 +200,7 @@ class _Index:
         path = local_path(uri)
         if path is None:
             return  # an object store
-        is_elsewhere = has_shape_of(path, run_id) and Path(path).is_dir()
+        is_elsewhere = has_shape_of(path, run_id) and is_seen(path)
         here = Path(path) if is_elsewhere else self.places.default(experiment_id, run_id)
         self.places.artifacts[run_id] = here
         self.places.note_record(run_id)

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runback.store.places import has_shape_of, local_path
+from runback.store.places import has_shape_of, is_seen, local_path
 
 if TYPE_CHECKING:
     import sqlite3
@@ -89,7 +89,7 @@ def item_location(uri: str | None, item: str, experiment_id: int, places: Places
     path = local_path(uri)
     if uri and path is None:
         return uri  # an object store
-    if path and has_shape_of(path, item) and (_is_inside(path, places) or Path(path).is_dir()):
+    if path and has_shape_of(path, item) and (_is_inside(path, places) or is_seen(path)):
         return str(uri)
     return str(places.default(experiment_id, item))
 
@@ -109,7 +109,7 @@ def _changed_experiments(
         # What MLflow chose itself ends in mlruns/ID; what the user chose may be on a
         # disk that is not mounted just now.
         by_default = not path or Path(path).parts[-2:] == ("mlruns", str(experiment_id))
-        if by_default and (here.is_dir() or not path or not Path(path).is_dir()):
+        if by_default and (here.is_dir() or not path or not is_seen(path)):
             yield str(here), f"experiment {experiment_id}", rowid
 
 

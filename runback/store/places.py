@@ -93,6 +93,14 @@ def has_shape_of(path: str, item: str) -> bool:
     return found is not None and item in (found["part"], found["run"]) and not found["rest"]
 
 
+def is_seen(path: str) -> bool:
+    """Say whether a path is a folder that we can see: not in another user's closed one."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
+
+
 def scan(mlruns: Path) -> Places:
     """Look which folders of runs, models and traces are there: two stats for each run."""
     places = Places(Path(os.path.realpath(mlruns)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runback.errors import RecordError
 from runback.record import check, fields, files, manifest, metrics, state
@@ -101,12 +101,13 @@ class Reconciler:
         recorded = state.read(record, run_id)
         problem, is_own, is_final = self._manifest(record, run_id)
         edits, damaged = fields.read_all(record)
+        lost = self._put_back_lost_edits(run_id, edits)
         latest = fields.merged(fields.of_rows(recorded.rows), recorded.since, edits.values())
         base = self._base(run_id, latest, is_own)
         if now and base is not None and now.fields != base and (is_final or not is_own):
             latest = self._note_edits(run_id, base, now, latest, edits)
-        elif self._lost_edits(run_id, edits):
-            latest = self._restore_edits(run_id, recorded, edits)
+        elif lost:
+            self._write_edits(run_id, edits[self.memory.store], edits)
         points = self._adopt(run_id, recorded, latest, now, is_own)
         problem = problem or next((f"{e.path.name} {e.reason}" for e in damaged), None)
         if problem:
@@ -128,7 +129,8 @@ class Reconciler:
             found = manifest.read(record, run_id)
         except RecordError as error:
             return f"{error.path.name} {error.reason}", False, True
-        is_own = found["store"] == self.memory.store
+        # Another store's database knows an own run as it was when it was copied there.
+        is_own = found["store"] == self.memory.store and not self.foreign
         return check.glance(record, found), is_own, manifest.is_final(found)
 
     def _base(
@@ -166,17 +168,21 @@ class Reconciler:
         known = self.seen.get(run_id)
         return known.edits if known else None
 
-    def _lost_edits(self, run_id: str, edits: Mapping[str, Any]) -> bool:
-        """Say whether this store's edits were removed from beside the record (rsync --delete)."""
-        return bool(self._edits_seen(run_id)) and self.memory.store not in edits
+    def _put_back_lost_edits(self, run_id: str, edits: dict[str, dict[str, Edit]]) -> bool:
+        """Add to `edits` what this store had noted and is not in its file; say whether there was.
 
-    def _restore_edits(
-        self, run_id: str, recorded: State, edits: dict[str, dict[str, Edit]]
-    ) -> dict[str, Edit]:
+        rsync --delete removes the file, and rsync from a machine with an older one replaces it.
+        """
         store, known = self.memory.store, json.loads(self._edits_seen(run_id) or "{}")
-        own = {field: fields.Edit(ms, store, value) for field, (ms, value) in known.items()}
-        self._write_edits(run_id, own, edits)
-        return fields.merged(fields.of_rows(recorded.rows), recorded.since, edits.values())
+        here = edits.get(store, {})
+        lost = {
+            field: fields.Edit(time_ms, store, value)
+            for field, (time_ms, value) in known.items()
+            if field not in here or here[field].time_ms < time_ms
+        }
+        if lost:
+            edits[store] = {**here, **lost}
+        return bool(lost)
 
     def _adopt(
         self, run_id: str, recorded: State, latest: dict[str, Edit], now: Now | None, is_own: bool

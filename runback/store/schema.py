@@ -49,7 +49,8 @@ def opened(database: Path) -> Iterator[sqlite3.Connection]:
 
 def _hint(database: Path, error: sqlite3.Error | None = None) -> str:
     folder = quote(str(database.parent))
-    if "full" in str(error):
+    # A full disk is an I/O error where the -shm file finds no room.
+    if any(words in str(error) for words in ("full", "disk I/O error")):
         return f"df -h {folder}   # nothing was changed"
     if "locked" in str(error):
         return f"fuser {quote(str(database))}   # who holds it; nothing was changed"
