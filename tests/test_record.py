@@ -228,3 +228,30 @@ def test_archive_that_holds_more_than_it_says_is_refused(tmp_path: Path) -> None
     known["code"] = {"files": {"train.py": "sha256:00"}, "size_bytes": 10}
     manifest.finish(record, known, {}, {})
     assert "code.tar.gz: holds more than its manifest says" in problems(record)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"missing": 3},
+        {"missing": [3]},
+        {"files": []},
+        {"files": {"run.json": 3}},
+        {"files": {"a\0b": {"digest": "x", "size_bytes": 1}}},
+        {"artifacts": {"x": 3}},
+        {"models": {"m-1": 3}},
+        {"models": {"m-1": {"x": 3}}},
+        {"code": 3},
+        {"code": {"files": 3}},
+        {"code": {"files": {"a": 3}, "size_bytes": "x"}},
+        {"store": "../../x"},
+    ],
+)
+def test_manifest_that_is_nonsense_is_a_problem_and_no_crash(
+    tmp_path: Path, part: dict[str, object]
+) -> None:
+    record = finished(make_record(tmp_path))
+    known = manifest.read(record, record.parent.parent.name)
+    files.write_json(record / files.MANIFEST, {**known, **part})
+    assert problems(record)
+    check.problems(record, record.parent.parent.name, {"m-1": tmp_path})

@@ -117,9 +117,9 @@ def _is_inside(name: str) -> bool:
 
 def _code(record: Path, code: Any) -> Iterator[str]:
     """Compare the files in code.tar.gz with the digests that were taken at the run's start."""
-    if not isinstance(code, dict):
+    if code is None:
         return
-    expected, path = code.get("files"), record / files.CODE
+    expected, path = code.get("files") if isinstance(code, dict) else None, record / files.CODE
     if not isinstance(expected, dict):
         yield "manifest.json: has no digests of the code"
         return

@@ -36,6 +36,9 @@ def read(record: Path, run_id: str) -> dict[str, Any]:
     store = content.get("store")
     if not isinstance(store, str) or not STORE_ID.fullmatch(store):
         raise RecordError(path, f"does not name its store, but {store!r}"[:200])
+    missing = content.setdefault("missing", [])
+    if not isinstance(missing, list) or not all(isinstance(what, str) for what in missing):
+        raise RecordError(path, "does not list what is missing")
     for part in ("files", "artifacts", "models"):
         if not isinstance(content.get(part), dict):
             raise RecordError(path, f"has no {part}")

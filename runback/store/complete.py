@@ -50,7 +50,10 @@ def complete(reader: Reader, places: Places, run_id: str, store: str, killed: bo
 
 def _manifest(record: Path, run_id: str, store: str) -> dict[str, Any]:
     if (record / files.MANIFEST).exists():
-        return manifest.read(record, run_id)
+        known = manifest.read(record, run_id)
+        if manifest.NO_CODE in known["missing"] and (record / files.CODE).exists():
+            known["missing"] = [what for what in known["missing"] if what != manifest.NO_CODE]
+        return known
     return manifest.new(run_id, store, {"recorded_by": "index"}, [UNCAPTURED])
 
 

@@ -39,6 +39,8 @@ def opened(database: Path) -> Iterator[sqlite3.Connection]:
         raise StoreError(f"{database} cannot be opened: {error}", _hint(database, error)) from error
     try:
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        # The pages that a savepoint keeps for its ROLLBACK: not in a file for each run.
+        connection.execute("PRAGMA temp_store = MEMORY")
         _check(connection, database)
         yield connection
     except sqlite3.DatabaseError as error:
