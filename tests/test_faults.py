@@ -31,10 +31,10 @@ FORKS = """
 import os, random, signal, sys, time
 import mlflow
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from runback.capture import recorder, sources
+from runback.capture import database, recorder
 
 count, span, number = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-recorder.BEAT_S = sources.Database.beat_s = 0.1  # so that signals come in all of its phases
+recorder.BEAT_S = database.Database.beat_s = 0.1  # so that signals come in all of its phases
 os.environ["RUNBACK_RECORD"] = "0"
 with mlflow.start_run(run_name="first contact"):
     mlflow.log_metric("x", 1)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from runback.capture.output import Tee
 from runback.capture.recording import Recording
-from runback.capture.sources import Source, sources
+from runback.capture.sources import sources
 from runback.capture.stop import stop_main_thread
 from runback.errors import CaptureError, RunbackError
 from runback.store import running
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from types import FrameType
+
+    from runback.capture.source import Source
 
 BEAT_S = 3.0
 # After MLflow asked, its run is there within milliseconds; a slow server takes longer.

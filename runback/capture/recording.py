@@ -20,7 +20,7 @@ from runback.store.places import local_path
 
 if TYPE_CHECKING:
     from runback.capture.facts import Facts
-    from runback.capture.sources import Glimpse, Source
+    from runback.capture.source import Glimpse, Source
     from runback.record.state import Rows
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from runback.capture.sources import Glimpse
+from runback.capture.source import Glimpse
 from runback.record.metrics import LARGEST, Point
 from runback.store.tables import SESSION_TAG
 

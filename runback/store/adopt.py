@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from runback.errors import RecordError
 from runback.record import files
-from runback.store.places import MODEL_ID, TRACE_ID, local_path
+from runback.store.places import MODEL_ID, local_path
 from runback.store.registry import adopt_versions
 from runback.store.rows import Writer
+from runback.store.traces import adopt_traces
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
     from runback.record.metrics import Point
     from runback.record.state import Row, State
     from runback.store.places import Places
-
-_TRACE_PARTS = {
-    "trace_tags": "request_id",
-    "trace_request_metadata": "request_id",
-    "trace_metrics": "request_id",
-    "spans": "trace_id",
-    "span_metrics": "trace_id",
-    "assessments": "trace_id",
-}
 
 
 class Adopter:
@@ -55,7 +47,8 @@ class Adopter:
         self._models(state, experiment_id, datasets)
         if "model_versions" in state.rows:
             adopt_versions(self.write, state, self.places)
-        self._traces(state, experiment_id)
+        if "trace_info" in state.rows:
+            adopt_traces(self.write, state, self.places, experiment_id)
         return self._metrics(state.run_id, blocks)
 
     def _experiment(self, state: State) -> int:
@@ -184,34 +177,6 @@ class Adopter:
             return uri  # an object store
         experiment = self.places.artifacts[str(model["source_run_id"])].parent.parent.name
         return str(self.places.default(experiment, model_id))
-
-    def _traces(self, state: State, experiment_id: int) -> None:
-        home = {"experiment_id": experiment_id}
-        traces = [row for row in state.rows.get("trace_info", ()) if self._is_own_trace(row, state)]
-        own = {row["request_id"] for row in traces}
-        self.write.upsert("trace_info", [{**row, **home} for row in traces])
-        for table, key in _TRACE_PARTS.items():
-            rows = (row for row in state.rows.get(table, ()) if row.get(key) in own)
-            self.write.upsert(table, [{**r, **home} if "experiment_id" in r else r for r in rows])
-        for trace_id in own:
-            here = self.places.artifacts.get(trace_id, self.places.default(experiment_id, trace_id))
-            self.connection.execute(
-                "UPDATE trace_tags SET value = ? WHERE request_id = ?"
-                " AND key = 'mlflow.artifactLocation'",
-                [str(here), trace_id],
-            )
-
-    def _is_own_trace(self, row: Row, state: State) -> bool:
-        trace_id = str(row.get("request_id"))
-        if not TRACE_ID.fullmatch(trace_id):
-            return False
-        is_new = self.write.one("SELECT 1 FROM trace_info WHERE request_id = ?", trace_id) is None
-        owner = self.write.one(
-            "SELECT value FROM trace_request_metadata WHERE request_id = ?"
-            " AND key = 'mlflow.sourceRun'",
-            trace_id,
-        )
-        return is_new or owner == state.run_id
 
     def _metrics(self, run_id: str, blocks: Iterable[list[Point]]) -> int:
         latest: dict[str, Point] = {}
