@@ -15,6 +15,7 @@ RunbackError
 ├── CaptureError         a run could not be recorded from its start
 ├── NoSuchRun            nothing here is called that
 ├── AmbiguousRun         several runs are called that
+├── NoRecord             the run's folder is not here
 ├── PortTaken            somebody else listens there
 ├── ParamsError          parameters out of range or unknown, all at once
 ├── DatasetError         a data set that cannot be had or read
@@ -154,6 +155,15 @@ class AmbiguousRun(RunbackError):
         super().__init__(
             f'{len(candidates)} runs have an id that begins with "{text}", or that name\n  {shown}',
             "more letters of the id tell them apart",
+        )
+
+
+class NoRecord(RunbackError):
+    def __init__(self, run_id: str, mlruns: Path) -> None:
+        super().__init__(
+            f"run {run_id[:8]} has no folder in {mlruns}",
+            "runback index   # begins a record of a run of this machine; "
+            "else copy its folder from the machine that has it",
         )
 
 

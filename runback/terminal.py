@@ -23,11 +23,16 @@ def say(message: str) -> None:
     print(f"runback: {message}", file=sys.stderr, flush=True)
 
 
+def printable(text: str) -> str:
+    """Return a text that cannot steer the terminal: names of runs and files come from anywhere."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 def report(error: RunbackError) -> int:
     """Print the error and its hint to stderr; return the exit status."""
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {printable(str(error))}", file=sys.stderr)
     if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
+        print(f"hint: {printable(error.hint)}", file=sys.stderr)
     return error.exit_status
 
 

@@ -40,7 +40,8 @@ class Facts:
         if self.archive is not None and self.archive.exists():
             shutil.copyfile(self.archive, draft)
         else:
-            with draft.open("wb") as file:
+            draft.unlink(missing_ok=True)
+            with files.open_new(draft) as file:
                 snapshot.write_archive(self.snapshot, file)
                 os.fsync(file.fileno())
         draft.replace(path)

@@ -97,11 +97,11 @@ class Recorder:
                 return
             time.sleep(pause_s)
 
-    def _look(self) -> bool:
+    def _look(self, servers: bool = True) -> bool:
         """Begin to record the runs that are new; say whether there were any."""
         found = False
         with self._lock:
-            for source in sources():
+            for source in sources(servers):
                 for run_id in self._new_runs(source):
                     found = True
                     self._begin(source, run_id)
@@ -135,7 +135,7 @@ class Recorder:
         with self._lock:
             if self._closing.is_set():
                 return  # `close` knows how it ends
-            self._look()
+            self._look(servers=False)
             self._drain()
             for recording in self._open():
                 self._guarded(recording.beat, recording)

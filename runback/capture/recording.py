@@ -101,8 +101,8 @@ class Recording:
 
     def _append_output(self, text: str) -> None:
         path = self._record / files.OUTPUT
-        with path.open("ab") as file:
-            if file.tell() < LARGEST_BYTES:
+        with files.open_end(path) as file:
+            if file.seek(0, 2) < LARGEST_BYTES:
                 file.write(text.encode(errors="backslashreplace"))
 
     def beat(self) -> None:

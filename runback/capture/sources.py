@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,19 +16,23 @@ if TYPE_CHECKING:
     from runback.capture.source import Source
 
 
-def sources() -> Iterator[Source]:
+def sources(servers: bool = True) -> Iterator[Source]:
     """Yield the stores that this process logs to.
 
+    servers: also those that only MLflow's client can read, which is slow.
     MLflow's global one, and every database that a client of its own opened (Lightning's
     MLFlowLogger does), which MLflow keeps in a private map; a test watches that it does.
     """
+    from mlflow.exceptions import MlflowException
+
     for uri in _uris():
         if uri.startswith("sqlite:"):
             path = _file(uri)
             if path is not None and path.exists():
                 yield Database(path)
-        elif "://" in uri or uri.startswith("file:"):
-            yield Server(uri)
+        elif servers and ("://" in uri or uri.startswith("file:")):
+            with contextlib.suppress(MlflowException):  # one that MLflow refuses has no runs
+                yield Server(uri)
 
 
 def _file(uri: str) -> Path | None:

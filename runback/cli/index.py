@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runback.cli.printable import printable
 from runback.store import index as verb
 from runback.store.rebuild import rebuild as rebuild_store
-from runback.terminal import say
+from runback.terminal import printable, say
 
 if TYPE_CHECKING:
     from runback.store.index import Progress

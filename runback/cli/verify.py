@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from runback import environment
-from runback.cli.printable import printable
 from runback.record import check
 from runback.store.find import find
 from runback.store.places import scan
+from runback.terminal import printable
 
 if TYPE_CHECKING:
     from runback.store.places import Places

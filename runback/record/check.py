@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import tarfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from runback.errors import RecordError
 from runback.record import fields, files, manifest, metrics, state
@@ -137,16 +138,33 @@ def _code(record: Path, code: Any) -> Iterator[str]:
 
 def _members(path: Path, count: int, size_bytes: Any) -> dict[str, str]:
     """Return the digest of each file in an archive. Raises ValueError at more than it says."""
-    left = (size_bytes if isinstance(size_bytes, int) else 0) + count
+    size = size_bytes if isinstance(size_bytes, int) else 0
     found: dict[str, str] = {}
     packed = os.fdopen(files.open_plain(path), "rb")
-    with packed as file, tarfile.open(fileobj=file, mode="r:gz") as tar:
+    # Headers, names and padding of each file, and the end of the archive.
+    with (
+        packed as file,
+        tarfile.open(
+            fileobj=cast("IO[bytes]", _Bounded(file, size + (count + 10) * 8192)), mode="r|"
+        ) as tar,
+    ):
         for member in tar:
-            left -= member.size
-            if left < 0 or len(found) > count:
-                raise ValueError("holds more than its manifest says")
             found[member.name] = _digest(tar, member)
     return found
+
+
+class _Bounded:
+    """Unpacks gzip up to a limit, whatever sizes the archive claims."""
+
+    def __init__(self, file: BinaryIO, limit: int) -> None:
+        self._file = gzip.GzipFile(fileobj=file)
+        self._left = limit
+
+    def read(self, size: int) -> bytes:
+        self._left -= size
+        if self._left < -tarfile.RECORDSIZE:
+            raise ValueError("holds more than its manifest says")
+        return self._file.read(size)
 
 
 def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:

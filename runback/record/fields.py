@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from runback.errors import RecordError
 from runback.record import files
+from runback.record.state import LATEST_MS, is_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     Fields = Mapping[str, Value]
 
 STORE_ID = re.compile(r"[A-Za-z0-9._-]{1,80}")
-LATEST_MS = 2**53
 
 
 @dataclass(frozen=True, order=True)
@@ -78,7 +78,7 @@ def changes(
     for field in before.keys() | now.keys():
         if before.get(field) != now.get(field):
             known = latest[field].time_ms + 1 if field in latest else 0
-            found[field] = Edit(max(time_ms, known), store, now.get(field))
+            found[field] = Edit(min(max(time_ms, known), LATEST_MS - 1), store, now.get(field))
     return found
 
 
@@ -107,14 +107,14 @@ def _read(path: Path, store: str) -> dict[str, Edit]:
 
 
 def _edit(path: Path, store: str, field: str, entry: Any) -> Edit:
-    time_ms = entry.get("time_ms") if isinstance(entry, dict) else None
-    if type(time_ms) is not int or not 0 <= time_ms < LATEST_MS:
+    time_ms: Any = entry.get("time_ms") if isinstance(entry, dict) else None
+    if not is_time(time_ms):
         raise RecordError(path, f"has no time for {field!r}"[:200])
     value = entry.get("value")
     allowed = {
         "name": value is None or isinstance(value, str),
         "lifecycle_stage": value in ("active", "deleted"),
-        "deleted_time": value is None or (type(value) is int and 0 <= value < LATEST_MS),
+        "deleted_time": value is None or is_time(value),
     }.get(field, field.startswith("tag:") and (value is None or isinstance(value, str)))
     if not allowed:
         raise RecordError(path, f"has {value!r} for {field!r}"[:200])

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from runback.errors import RecordError
 
@@ -44,12 +44,33 @@ def replace(path: Path, content: bytes) -> None:
     killed one left is overwritten by the next.
     """
     draft = path.with_name(f".{path.name}.draft")
-    with draft.open("wb") as file:
+    draft.unlink(missing_ok=True)  # never into what a stranger's link points at
+    with open_new(draft) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
     sync_folder(path.parent)
+
+
+def open_new(path: Path) -> BinaryIO:
+    """Open a file that must not be there yet, for writing."""
+    return os.fdopen(
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb"
+    )
+
+
+def open_end(path: Path) -> BinaryIO:
+    """Open a file for appending, unbuffered, not through a link. Raises OSError."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o666), "ab", buffering=0)
+
+
+def refuse_links(record: Path) -> None:
+    """Raise RecordError if a record's folder is reached through a symbolic link."""
+    for folder in (record, *record.parents[:3]):
+        if folder.is_symlink():
+            raise RecordError(folder, "is a symbolic link: not followed")
 
 
 def sync_folder(folder: Path) -> None:
@@ -68,9 +89,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     try:
-        replace(path, text.encode() + b"\n")
+        encoded = text.encode()
     except UnicodeEncodeError:
-        replace(path, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
+        encoded = json.dumps(content, indent=1, allow_nan=False).encode()
+    if len(encoded) >= LARGEST_JSON_BYTES:
+        raise RecordError(path, f"would have {len(encoded)} bytes, more than a reader takes")
+    replace(path, encoded + b"\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

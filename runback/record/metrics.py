@@ -79,7 +79,7 @@ def append(path: Path, points: Iterable[Point]) -> int:
         return 0
     # A key with a lone surrogate is not in MLflow's table, which is UTF-8.
     content = ("\n".join(lines) + "\n").encode()
-    with path.open("ab", buffering=0) as file:
+    with files.open_end(path) as file:
         cut_half_line(path, file.fileno())
         size = os.fstat(file.fileno()).st_size
         try:
@@ -121,6 +121,8 @@ def read(path: Path) -> Iterator[list[Point]]:
 
 def _points(path: Path, whole: bytes) -> Iterator[list[Point]]:
     lines = whole.split(b"\n")
+    if max(map(len, lines)) > LONGEST_LINE_BYTES:
+        raise RecordError(path, f"has a line of more than {LONGEST_LINE_BYTES} bytes")
     try:
         # One call for all lines: five times as fast as one for each.
         yield [from_line(item) for item in json.loads(b"[" + b",".join(lines) + b"]")]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
+LATEST_MS = 2**53
+
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]
 
@@ -62,11 +64,16 @@ def read(record: Path, run_id: str) -> State:
         raise RecordError(path, f"is of another run, {content.get('run_id')!r}"[:200])
     if not isinstance(rows, dict) or not all(map(_is_table, rows.values())):
         raise RecordError(path, "has no rows of MLflow's tables")
-    if not isinstance(since, dict) or not all(type(ms) is int for ms in since.values()):
+    if not isinstance(since, dict) or not all(map(is_time, since.values())):
         raise RecordError(path, "has no times in `since`")
     if len(rows.get("runs", ())) != 1 or len(rows.get("experiments", ())) != 1:
         raise RecordError(path, "does not have one run of one experiment")
     return State(run_id, rows, since)
+
+
+def is_time(value: Any) -> bool:
+    """Say whether a value can be a time in ms since 1970."""
+    return type(value) is int and 0 <= value < LATEST_MS
 
 
 def _is_table(table: Any) -> bool:

@@ -54,7 +54,12 @@ class Adopter:
     def _experiment(self, state: State) -> int:
         row = state.rows["experiments"][0]
         name, wanted = row.get("name"), row.get("experiment_id")
-        if not isinstance(name, str) or not name or type(wanted) is not int or wanted < 0:
+        if (
+            not isinstance(name, str)
+            or not name
+            or type(wanted) is not int
+            or not 0 <= wanted < 2**53
+        ):
             raise RecordError(self._path(state), f"has no experiment, but {name!r}"[:200])
         known = self.write.one("SELECT experiment_id FROM runs WHERE run_uuid = ?", state.run_id)
         if known is None:

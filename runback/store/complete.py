@@ -6,15 +6,16 @@ were logged to afterwards, or that nobody captured.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.errors import RecordError
 from runback.record import files, manifest, metrics, state
 from runback.record.state import State
+from runback.store.places import has_shape_of, is_seen, local_path
+from runback.store.tables import KEYS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from runback.record.state import Row, Rows
     from runback.store.export import Reader
     from runback.store.places import Places
@@ -30,6 +31,7 @@ def complete(reader: Reader, places: Places, run_id: str, store: str, killed: bo
     Raises RecordError if a file that is there cannot be used, OSError if none can be written.
     """
     record = places.record(run_id)
+    files.refuse_links(record)
     record.mkdir(parents=True, exist_ok=True)
     rows = reader.rows(run_id)
     known = _manifest(record, run_id, store)
@@ -38,7 +40,7 @@ def complete(reader: Reader, places: Places, run_id: str, store: str, killed: bo
     changed = write_state(record, run_id, rows, keep_fields=final)
     if killed and not final:
         known["missing"] = [*known["missing"], KILLED]
-    if rows["runs"][0]["status"] == "RUNNING":
+    if rows["runs"][0]["status"] == "RUNNING" and not final:
         files.write_json(record / files.MANIFEST, {**known, "state": manifest.RUNNING})
         return grew or changed
     if grew or changed or not final:
@@ -83,8 +85,7 @@ def write_state(record: Path, run_id: str, rows: Rows, keep_fields: bool) -> boo
     before = _state(record, run_id)
     since: dict[str, int] = before.since if before else {}
     if keep_fields and before:
-        rows = {**rows, "runs": [_with_fields_of(before.rows["runs"][0], rows["runs"][0])]}
-        rows["tags"] = before.rows.get("tags", [])
+        rows = _grown(before.rows, rows)
     if before and before.rows == {name: found for name, found in rows.items() if found}:
         return False
     state.write(record, State(run_id, rows, since))
@@ -98,9 +99,24 @@ def _state(record: Path, run_id: str) -> State | None:
         return None  # missing or damaged: the database is whole
 
 
-def _with_fields_of(before: Row, now: Row) -> Row:
-    kept = ("name", "lifecycle_stage", "deleted_time")
-    return {**now, **{column: before.get(column) for column in kept}}
+def _grown(before: Rows, now: Rows) -> Rows:
+    """Return the rows of a run that has ended: nothing of its record is lost to an older database.
+
+    Such as a backup that was put back, where the run still goes on.
+    """
+    run, then = now["runs"][0], before["runs"][0]
+    if run["status"] == "RUNNING":
+        run = {**run, "status": then.get("status"), "end_time": then.get("end_time")}
+    kept = {column: then.get(column) for column in ("name", "lifecycle_stage", "deleted_time")}
+    merged = {table: _union(table, before.get(table, []), rows) for table, rows in now.items()}
+    only_before = {table: rows for table, rows in before.items() if table not in now}
+    return {**only_before, **merged, "runs": [{**run, **kept}], "tags": before.get("tags", [])}
+
+
+def _union(table: str, before: list[Row], now: list[Row]) -> list[Row]:
+    key = KEYS.get(table, ())
+    known = {tuple(row.get(column) for column in key) for row in now}
+    return [*now, *(row for row in before if tuple(row.get(c) for c in key) not in known)]
 
 
 def _sweep(record: Path) -> None:
@@ -111,9 +127,16 @@ def _sweep(record: Path) -> None:
 
 def finish(record: Path, known: dict[str, Any], places: Places, rows: Rows) -> None:
     """Write the manifest of an ended run, with the digests of its artifacts and models."""
-    models = {
-        str(row["model_id"]): manifest.digests(places.artifacts[row["model_id"]])
+    folders = {
+        str(row["model_id"]): places.artifacts.get(row["model_id"]) or _elsewhere(row)
         for row in rows.get("logged_models", ())
-        if row["model_id"] in places.artifacts
     }
+    models = {name: manifest.digests(folder) for name, folder in folders.items() if folder}
     manifest.finish(record, known, manifest.digests(record.parent), models)
+
+
+def _elsewhere(model: Row) -> Path | None:
+    """Return the folder of a model outside `mlruns/`, where its experiment keeps it."""
+    path = local_path(model["artifact_location"])
+    known = path and has_shape_of(path, str(model["model_id"])) and is_seen(path)
+    return Path(path) if path and known else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,22 @@ def _make(database: Path, say: Callable[[str], None]) -> None:
     Memory(connection, store_id(database.parent)).prepare()
     connection.commit()
     connection.close()
+    move_away(database)
     draft.rename(database)
+
+
+def move_away(database: Path) -> Path | None:
+    """Move a database aside, into `.runback/replaced/`; return where it is, None if there is none.
+
+    With its -wal, first: left behind, SQLite would put that into the next database.
+    """
+    folder = database.parent / ".runback" / "replaced" / time.strftime("%Y%m%d-%H%M%S")
+    for suffix in ("-wal", "-shm", "-journal", ""):
+        path = database.with_name(database.name + suffix)
+        if path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            path.rename(folder / path.name)
+    return folder / database.name if (folder / database.name).exists() else None
 
 
 def _migrate(draft: Path, artifacts: Path) -> None:

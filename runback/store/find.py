@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from runback.errors import AmbiguousRun, NoSuchRun
+from runback.errors import AmbiguousRun, NoRecord, NoSuchRun
 from runback.store.export import reading
 from runback.store.places import scan
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def find(root: Path, text: str) -> tuple[Places, str]:
-    """Return where the runs' files are, and the run's id. Raises NoSuchRun, AmbiguousRun.
+    """Return where the runs' files are, and the run's id. Raises NoSuchRun, AmbiguousRun, NoRecord.
 
     Folders are looked at too: a damaged record may not be in the database.
     """
@@ -30,6 +30,8 @@ def find(root: Path, text: str) -> tuple[Places, str]:
         raise NoSuchRun(text, root, len(ids))
     if len(found) > 1:
         raise AmbiguousRun(text, [f"{run_id[:12]}  {names.get(run_id) or ''}" for run_id in found])
+    if found[0] not in places.artifacts:
+        raise NoRecord(found[0], places.mlruns)
     return places, found[0]
 
 

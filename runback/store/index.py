@@ -8,6 +8,7 @@ whole, and the next call goes on.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 # MLflow's writers wait 20 s for the database: with more points to adopt than these,
 # the transaction is split between runs so that a training beside us does not fail.
 POINTS_AT_ONCE = 1_000_000
+# Of a folder that is not what its name says; others (a full disk) end the index.
+STRANGE = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EEXIST)
 # A run that began this lately may be captured this very moment.
 BEING_CAPTURED_S = 60
 
@@ -54,16 +57,18 @@ def index(
     say: Say,
     dry_run: bool = False,
     progress: Progress = quiet,
+    thorough: bool = False,
 ) -> Report:
     """Bring `mlflow.db` and the records in `mlruns/` of the folder `root` up to one another.
 
     dry_run: change nothing, neither database nor files; report what would be done.
+    thorough: complete the records of all of this store's runs, whether they changed or not.
     Raises StoreError; OSError if a file cannot be written.
     """
     create(root / "mlflow.db", say)
     store = identity.store_id(root)
     with locked(root / ".runback" / "index.lock"), opened(root / "mlflow.db") as connection:
-        return _Index(root, connection, store, dry_run, progress).run()
+        return _Index(root, connection, store, dry_run, progress).run(thorough)
 
 
 class _Index:
@@ -82,19 +87,21 @@ class _Index:
         self.memory = Memory(connection, store)
         self.report = Report()
 
-    def run(self) -> Report:
+    def run(self, thorough: bool) -> Report:
         live, gone = running.runs(self.root)
         self.sessions = running.gone_sessions(self.root)
         self.gone = gone = gone | self._not_held() - live
         self.places = scan(self.root / "mlruns")
         self.report.wrong.update(self.places.wrong)
         self.foreign, self.seen = self.memory.is_foreign(), self.memory.all()
+        self.news = self._unlike_seen()
         self._end(gone)
         cursor = self.memory.cursor()
         changed = self.memory.changed() | self.memory.grown(cursor) | gone
         # Of those unlike seen, an older copy may have been put over our own record.
-        todo = (changed | self._unlike_seen()) - live
-        self._complete(sorted(todo), gone)
+        todo = (changed | self.news) - live
+        every = self.places.stamps.keys() - live if thorough else set[str]()
+        self._complete(sorted(todo | every), gone)
         self._reconcile(sorted(todo), cursor)
         self._recall_wrong(todo)
         self._forget(gone)
@@ -103,7 +110,7 @@ class _Index:
 
     def _recall_wrong(self, looked_at: set[str]) -> None:
         """Name what was wrong before, and has not been touched since."""
-        for run_id, known in self.seen.items():
+        for run_id, known in () if self.foreign else self.seen.items():
             if known.wrong and run_id in self.places.stamps and run_id not in looked_at:
                 self.report.wrong[str(self.places.record(run_id))] = known.wrong
 
@@ -126,7 +133,7 @@ class _Index:
 
     def _unlike_seen(self) -> set[str]:
         """Return the runs of which a file was replaced since."""
-        seen = {run_id: known.stamp for run_id, known in self.seen.items()}
+        seen = {} if self.foreign else {run: known.stamp for run, known in self.seen.items()}
         return {run_id for run_id, stamp in self.places.stamps.items() if seen.get(run_id) != stamp}
 
     def _end(self, gone: set[str]) -> None:
@@ -162,17 +169,26 @@ class _Index:
                 if not self._is_ours_to_write(run_id):
                     continue
                 if self.dry_run:
-                    self.report.completed.append(run_id)
+                    self.report.completed += [run_id] if self._lacks_end(run_id) else []
                 elif complete(reader, self.places, run_id, store, run_id in gone):
                     self.report.completed.append(run_id)
                     self.places.note_record(run_id)
             except RecordError as error:
                 self.report.wrong[str(error.path)] = error.reason
+            except OSError as error:
+                if error.errno not in STRANGE:
+                    raise
+                self.report.wrong[str(error.filename)] = str(error.strerror)
+
+    def _lacks_end(self, run_id: str) -> bool:
+        if run_id not in self.places.stamps:
+            return True
+        return not manifest.is_final(manifest.read(self.places.record(run_id), run_id))
 
     def _is_ours_to_write(self, run_id: str) -> bool:
         """Say whether this store writes the run's record: it began it, or nobody did."""
         row = self.connection.execute(
-            "SELECT artifact_uri, experiment_id, start_time, (SELECT 1 FROM tags WHERE"
+            "SELECT artifact_uri, experiment_id, start_time, (SELECT value FROM tags WHERE"
             " tags.run_uuid = runs.run_uuid AND key = ?) FROM runs WHERE run_uuid = ?",
             [SESSION_TAG, run_id],
         ).fetchone()
@@ -180,7 +196,9 @@ class _Index:
             return False
         if self.foreign and run_id in self.places.stamps and run_id not in self.gone:
             return False  # what that database says of it is older than its record
-        uri, experiment_id, start_time, is_captured = row
+        uri, experiment_id, start_time, session = row
+        if running.is_held(self.root, run_id):
+            return False  # it began while we looked
         if run_id not in self.places.artifacts and not self.foreign:
             self._place(run_id, uri, experiment_id)
         if run_id in self.places.stamps:
@@ -191,9 +209,14 @@ class _Index:
         known = self.seen.get(run_id)
         if self.foreign or run_id not in self.places.artifacts or (known and known.stamp == AWAY):
             return False
+        if known and known.owner not in ("", self.memory.store):
+            return False  # its record was here, and is another's to write again
         if run_id in self.gone:
             return True
-        return not (is_captured and time.time() - (start_time or 0) / 1000 < BEING_CAPTURED_S)
+        began_now = time.time() - (start_time or 0) / 1000 < BEING_CAPTURED_S
+        return not (
+            session and (began_now or running.is_held(self.root, running.SESSION + str(session)))
+        )
 
     def _place(self, run_id: str, uri: str | None, experiment_id: int) -> None:
         """Say where the record of a run goes that has no artifacts yet, or keeps them elsewhere."""
@@ -212,7 +235,8 @@ class _Index:
             late = self.memory.grown(self.memory.cursor(), cursor)
             self.memory.prepare()
             reconciler = Reconciler(
-                *(self.memory, self.places, self.seen, self.foreign, self.dry_run, self.report)
+                *(self.memory, self.places, self.seen, self.foreign, self.dry_run, self.report),
+                self.news,
             )
             points = 0
             for done, run_id in enumerate(run_ids):
@@ -220,13 +244,16 @@ class _Index:
                 points += reconciler.reconcile(run_id)
                 if points > POINTS_AT_ONCE and not self.dry_run:
                     reconciler.settle()
+                    cursor = self.memory.cursor()
                     self.connection.execute("COMMIT")
                     self.connection.execute("BEGIN IMMEDIATE")
+                    late |= self.memory.grown(self.memory.cursor(), cursor)
                     points = 0
-            self.report.moved = rewrite(self.connection, self.places)
+            self.report.moved = rewrite(self.connection, self.places, self.foreign)
             reconciler.settle(self.report.moved)
             self.memory.forget(late)
             self.memory.keep_cursor(self.memory.cursor())
+            self.memory.claim()
             self.connection.execute("ROLLBACK" if self.dry_run else "COMMIT")
         except BaseException:
             if self.connection.in_transaction:

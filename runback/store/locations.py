@@ -33,8 +33,11 @@ _INNER = (
 )
 
 
-def rewrite(connection: sqlite3.Connection, places: Places) -> set[str]:
-    """Rewrite the locations in all tables; return the ids of those that changed."""
+def rewrite(connection: sqlite3.Connection, places: Places, foreign: bool = False) -> set[str]:
+    """Rewrite the locations in all tables; return the ids of those that changed.
+
+    foreign: the tables came from elsewhere; a path of theirs that leads nowhere here is dropped.
+    """
     moved: set[str] = set()
     for table, column, key in _ITEMS:
         rows = connection.execute(f"SELECT rowid, {column}, {key}, experiment_id FROM {table}")
@@ -57,7 +60,19 @@ def rewrite(connection: sqlite3.Connection, places: Places) -> set[str]:
             (places.of(uri), item, rowid) for rowid, uri, item in inner if _is_stale(uri, places)
         ]
         moved |= _apply(connection, table, column, found)
+    if foreign:
+        moved |= _drop_versions_outside(connection, places)
     return moved | _rewrite_datasets(connection, places)
+
+
+def _drop_versions_outside(connection: sqlite3.Connection, places: Places) -> set[str]:
+    moved = set[str]()
+    for column in ("storage_location", "source"):
+        rows = connection.execute(f"SELECT rowid, {column}, name FROM model_versions").fetchall()
+        paths = [(local_path(uri), name, rowid) for rowid, uri, name in rows]
+        found = [(None, n, i) for path, n, i in paths if path and not _is_inside(path, places)]
+        moved |= _apply(connection, "model_versions", column, found)
+    return moved
 
 
 def _apply(
@@ -124,7 +139,7 @@ def _rewrite_datasets(connection: sqlite3.Connection, places: Places) -> set[str
         try:
             content = json.loads(source)
             here = places.of(content["uri"])
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
         if here and here != content["uri"]:
             found.append((json.dumps({**content, "uri": here}), uuid, rowid))

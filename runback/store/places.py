@@ -26,7 +26,8 @@ TRACE_ID = re.compile(r"tr-[0-9a-f]{32}")
 _SHAPE = re.compile(
     r"(?P<experiment>[^/]+)/"
     r"(?:(?:models|traces)/(?P<part>m-[0-9a-f]{32}|tr-[0-9a-f]{32})|(?P<run>[0-9a-f]{32}))"
-    r"/artifacts(?P<rest>/.*)?"
+    r"/artifacts(?P<rest>/.*)?\Z",
+    re.DOTALL,
 )
 
 
@@ -81,7 +82,10 @@ def local_path(uri: str | None) -> str | None:
     """Return the path that a location names on its own machine, None if it is no path."""
     if not uri or uri.startswith("/"):
         return uri or None
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return uri  # no address: a path that is nowhere
     if parts.scheme == "file":
         return unquote(parts.path)
     return None if parts.scheme else uri

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from runback.errors import RunbackError, StoreError
 from runback.store import running
-from runback.store.identity import private_folder
+from runback.store.create import move_away
 from runback.store.index import index, quiet
 
 if TYPE_CHECKING:
@@ -32,12 +31,15 @@ def rebuild(root: Path, say: Callable[[str], None], progress: Progress = quiet) 
             "runback index --rebuild, when they have ended",
         )
     _complete_records(root, say, progress)
-    moved = _move_away(root, say)
+    old = move_away(root / "mlflow.db")
+    if old:
+        say(f"the old database is now {old}")
     try:
         return index(root, say, progress=progress)
     except BaseException:
-        for path, aside in moved if not (root / "mlflow.db").exists() else ():
-            aside.rename(path)
+        if old and not (root / "mlflow.db").exists():
+            for path in sorted(old.parent.iterdir(), reverse=True):
+                path.rename(root / path.name)
         raise
 
 
@@ -45,20 +47,6 @@ def _complete_records(root: Path, say: Callable[[str], None], progress: Progress
     """Have the records hold what the old database knows, if it can still be read."""
     if (root / "mlflow.db").exists():
         try:
-            index(root, say, progress=progress)
+            index(root, say, progress=progress, thorough=True)
         except RunbackError as error:
             say(f"the old database is not read: {error}")
-
-
-def _move_away(root: Path, say: Callable[[str], None]) -> list[tuple[Path, Path]]:
-    folder = private_folder(root) / "replaced" / time.strftime("%Y%m%d-%H%M%S")
-    moved = []
-    # -wal and -shm belong to their database: beside another one they would damage it.
-    for path in sorted(root.glob("mlflow.db*")):
-        if path.name in ("mlflow.db", "mlflow.db-wal", "mlflow.db-shm", "mlflow.db-journal"):
-            folder.mkdir(parents=True, exist_ok=True)
-            moved.append((path, folder / path.name))
-            path.rename(folder / path.name)
-    if moved:
-        say(f"the old database is now {folder / 'mlflow.db'}")
-    return moved

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runback.errors import RecordError
 from runback.record import check, fields, files, manifest, metrics, state
-from runback.store import seen
 from runback.store.adopt import Adopter
+from runback.store.seen import Seen, parse_seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
     from runback.record.state import State
     from runback.store.places import Places
     from runback.store.report import Report
-    from runback.store.seen import Memory, Now, Seen
+    from runback.store.seen import Memory, Now
 
+# What a row that is not MLflow's, or nonsense in it, comes to.
+REFUSED = (
+    *(sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError),
+    *(ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError),
+)
 # The mark of a run that came with another store's database, without its files.
 AWAY = "away"
 
@@ -37,7 +43,9 @@ class Reconciler:
         foreign: bool,
         dry_run: bool,
         report: Report,
+        news: set[str],
     ) -> None:
+        """news: the runs whose record is not as it was seen, before we wrote to it."""
         self.memory = memory
         self.places = places
         self.seen = seen
@@ -46,12 +54,16 @@ class Reconciler:
         self.report = report
         self.connection = memory.connection
         self.adopter = Adopter(self.connection, places)
+        self.news = news
         self._touched: set[str] = set()
+        self._behind: set[str] = set()
 
     def reconcile(self, run_id: str) -> int:
         """Reconcile a run; return how many metric points were read for it."""
         if run_id not in self.places.stamps:
-            self._keep(run_id, AWAY if self.foreign else "", None, None)
+            known = self.seen.get(run_id)
+            owner = known.owner if known and not self.foreign else ""
+            self._keep(run_id, Seen(owner, AWAY if self.foreign else "", None, None, None))
             return 0
         points, wrong = 0, None
         self.connection.execute("SAVEPOINT run")
@@ -59,14 +71,20 @@ class Reconciler:
             points = self._with_record(run_id)
         except RecordError as error:
             wrong = f"{error.path.name} {error.reason}"
-        except (sqlite3.IntegrityError, sqlite3.InterfaceError, UnicodeEncodeError) as error:
+        except REFUSED as error:
             self.connection.execute("ROLLBACK TO run")
             wrong = f"{files.RUN} has what MLflow's tables do not take: {error}"
         self.connection.execute("RELEASE run")
         if wrong:
-            self.report.wrong[str(self.places.record(run_id))] = wrong
-            self._keep(run_id, self.places.stamps[run_id], self._edits_seen(run_id), wrong)
+            self._keep_wrong(run_id, wrong)
         return points
+
+    def _keep_wrong(self, run_id: str, wrong: str) -> None:
+        self.report.wrong[str(self.places.record(run_id))] = wrong
+        known = self.seen.get(run_id, Seen("", "", None, None, None))
+        self._keep(run_id, replace(known, stamp=self.places.stamps[run_id], wrong=wrong))
+        if known.fields:
+            self._touched.discard(run_id)  # what is edited now is noted when the record is mended
 
     def settle(self, moved: Iterable[str] = ()) -> None:
         """Remember the runs that were reconciled, after the last change to them."""
@@ -75,10 +93,12 @@ class Reconciler:
                 "UPDATE runback_runs SET stamp = '' WHERE run_uuid = ?", [run_id]
             )
         self.memory.keep_fields(self._touched | set(moved))
+        self.memory.forget(self._behind)
         self._touched.clear()
+        self._behind.clear()
 
-    def _keep(self, run_id: str, stamp: str, edits: str | None, wrong: str | None) -> None:
-        self.memory.keep(run_id, stamp, edits, wrong)
+    def _keep(self, run_id: str, known: Seen) -> None:
+        self.memory.keep(run_id, known)
         self._touched.add(run_id)
 
     def _drop_dangling(self) -> set[str]:
@@ -99,7 +119,9 @@ class Reconciler:
             self.report.purged.append(run_id)
             return 0
         recorded = state.read(record, run_id)
-        problem, is_own, is_final = self._manifest(record, run_id)
+        problem, owner, is_final = self._manifest(record, run_id)
+        # Another store's database knows an own run as it was when it was copied there.
+        is_own = owner == self.memory.store and not self.foreign
         edits, damaged = fields.read_all(record)
         lost = self._put_back_lost_edits(run_id, edits)
         latest = fields.merged(fields.of_rows(recorded.rows), recorded.since, edits.values())
@@ -113,33 +135,34 @@ class Reconciler:
         if problem:
             self.report.wrong[str(record)] = problem
         own = {f: [e.time_ms, e.value] for f, e in edits.get(self.memory.store, {}).items()}
-        self._keep(run_id, self.places.stamps[run_id], json.dumps(own) if own else None, problem)
+        noted = json.dumps(own) if own else None
+        self._keep(run_id, Seen(owner, self.places.stamps[run_id], None, noted, problem))
+        if is_own and now and not is_final and now.status != "RUNNING":
+            self._behind.add(run_id)  # it ended after its record was written
         return points
 
     def _was_purged(self, run_id: str) -> bool:
         """Say whether the run was deleted here, and then removed for good (mlflow gc)."""
-        known = self.seen.get(run_id)
-        if known is None or known.fields is None:
-            return False
-        return seen.parse(known.fields).fields["lifecycle_stage"] == "deleted"
+        known = self.seen.get(run_id) if not self.foreign else None
+        before = parse_seen(known.fields) if known else None
+        return before is not None and before["lifecycle_stage"] == "deleted"
 
-    def _manifest(self, record: Path, run_id: str) -> tuple[str | None, bool, bool]:
-        """Return what is wrong with the manifest, whether it is ours, and whether it is final."""
+    def _manifest(self, record: Path, run_id: str) -> tuple[str | None, str, bool]:
+        """Return what is wrong with the manifest, whose it is, and whether it is final."""
         try:
             found = manifest.read(record, run_id)
         except RecordError as error:
-            return f"{error.path.name} {error.reason}", False, True
-        # Another store's database knows an own run as it was when it was copied there.
-        is_own = found["store"] == self.memory.store and not self.foreign
-        return check.glance(record, found), is_own, manifest.is_final(found)
+            known = self.seen.get(run_id)
+            return f"{error.path.name} {error.reason}", known.owner if known else "", True
+        return check.glance(record, found), str(found["store"]), manifest.is_final(found)
 
     def _base(
         self, run_id: str, latest: Mapping[str, Edit], is_own: bool
     ) -> dict[str, Value] | None:
         """Return the fields that the database had when it was last right; None if unknown."""
         known = self.seen.get(run_id)
-        if known and known.fields:
-            return seen.parse(known.fields).fields
+        if known and (before := parse_seen(known.fields)):
+            return before
         return fields.values(latest) if is_own and not self.foreign else None
 
     def _note_edits(
@@ -165,7 +188,7 @@ class Reconciler:
             self.places.note_record(run_id)
 
     def _edits_seen(self, run_id: str) -> str | None:
-        known = self.seen.get(run_id)
+        known = self.seen.get(run_id) if not self.foreign else None
         return known.edits if known else None
 
     def _put_back_lost_edits(self, run_id: str, edits: dict[str, dict[str, Edit]]) -> bool:
@@ -173,7 +196,7 @@ class Reconciler:
 
         rsync --delete removes the file, and rsync from a machine with an older one replaces it.
         """
-        store, known = self.memory.store, json.loads(self._edits_seen(run_id) or "{}")
+        store, known = self.memory.store, _parsed(self._edits_seen(run_id))
         here = edits.get(store, {})
         lost = {
             field: fields.Edit(time_ms, store, value)
@@ -187,7 +210,7 @@ class Reconciler:
     def _adopt(
         self, run_id: str, recorded: State, latest: dict[str, Edit], now: Now | None, is_own: bool
     ) -> int:
-        if now is not None and is_own:
+        if now is not None and is_own and run_id not in self.news:
             # The database is ahead of the record; only what others edited is news to it.
             news = {
                 f: e.value for f, e in latest.items() if e.store and e.value != now.fields.get(f)
@@ -196,10 +219,16 @@ class Reconciler:
             if news:
                 self.report.refreshed.append(run_id)
             return 0
-        known = self.seen.get(run_id)
-        if now is not None and known and known.stamp == self.places.stamps[run_id]:
+        if now is not None and run_id not in self.news and not self.foreign:
             return 0
         (self.report.refreshed if now else self.report.adopted).append(run_id)
         path = self.places.record(run_id) / files.METRICS
         blocks = metrics.read(path) if path.exists() or path.is_symlink() else ()
         return self.adopter.adopt(recorded, fields.values(latest), blocks)
+
+
+def _parsed(edits: str | None) -> dict[str, tuple[int, Value]]:
+    try:
+        return {field: (int(ms), value) for field, (ms, value) in json.loads(edits or "{}").items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}

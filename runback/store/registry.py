@@ -26,7 +26,10 @@ def adopt_versions(write: Writer, state: State, places: Places) -> None:
         name, number = row.get("name"), row.get("version")
         if isinstance(name, str) and name and type(number) is int and number > 0:
             _model(write, state, name)
-            numbers[name, number] = _version(write, row, state.run_id, places)
+            here = _version(write, row, state.run_id, places)
+            sql = "SELECT run_id FROM model_versions WHERE name = ? AND version = ?"
+            if write.one(sql, name, here) == state.run_id:
+                numbers[name, number] = here
     for table, guard in (("model_version_tags", ""), ("registered_model_aliases", "0")):
         for row in state.rows.get(table, ()):
             if (known := numbers.get((str(row.get("name")), row.get("version", 0)))) is not None:
@@ -81,7 +84,7 @@ def _renumber_tags(write: Writer, state: State, numbers: dict[Version, int]) -> 
                     entry["version"] = numbers.get(
                         (entry["name"], int(entry["version"])), entry["version"]
                     )
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
                 continue
             write.connection.execute(
                 "UPDATE logged_model_tags SET tag_value = ? WHERE model_id = ? AND tag_key ="

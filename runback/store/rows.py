@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runback.store.tables import TABLES
+from runback.store.tables import KEYS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from runback.record.state import Row
 
-_KEYS = {table.name: table.key for table in TABLES}
 _INFINITIES = {"Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -51,7 +50,7 @@ class Writer:
         known = self._statements.get((table, names, guard))
         if known:
             return known
-        key = _KEYS[table]
+        key = KEYS[table]
         quoted = ", ".join(f'"{name}"' for name in names)
         changed = ", ".join(f'"{n}" = excluded."{n}"' for n in names if n not in key)
         conflict = f"DO UPDATE SET {changed}" if changed and guard != "0" else "DO NOTHING"

@@ -65,6 +65,12 @@ def gone_sessions(root: Path) -> set[str]:
     return {path.name.removeprefix(SESSION) for path in paths if not _is_held(path)}
 
 
+def is_held(root: Path, name: str) -> bool:
+    """Say whether a run, or a session, is being recorded at this moment."""
+    path = root / ".runback" / "running" / name
+    return path.exists() and _is_held(path)
+
+
 def _is_held(path: Path) -> bool:
     try:
         with path.open() as file:

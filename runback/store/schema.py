@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 # Heads of MLflow's migrations (mlflow/store/db_migrations/versions).
 HEADS = {"dc11669786a5": "3.17", "b7e2c1a4d9f3": "3.16"}
+# They would run with our writes. MLflow has one trigger, on a table that is none of ours.
+_NOT_MLFLOWS = (
+    "SELECT name FROM sqlite_master"
+    " WHERE type = 'view' OR (type = 'trigger' AND tbl_name <> 'secrets')"
+)
 # MLflow's writers give up after 20 s of a locked database; we wait longer than they do.
 WAIT_S = 60
 # SQLite's 2 MB are too few where metrics are added to indexes that hold millions.
@@ -63,7 +68,12 @@ def _check(connection: sqlite3.Connection, database: Path) -> None:
     """Raise StoreError if the schema is not one of those we write to."""
     if not _has_table(connection, "alembic_version"):
         raise StoreError(f"{database} is not an MLflow database", _hint(database))
-    heads = [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
+    if names := [row[0] for row in connection.execute(_NOT_MLFLOWS)]:
+        raise StoreError(
+            f"{database} has triggers or views, which MLflow's has not: {', '.join(names)}"[:300],
+            _hint(database),
+        )
+    heads = [str(row[0]) for row in connection.execute("SELECT version_num FROM alembic_version")]
     if len(heads) == 1 and heads[0] in HEADS:
         return
     known = " and ".join(f"{head} (MLflow {version})" for head, version in HEADS.items())

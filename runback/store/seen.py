@@ -8,10 +8,13 @@ does not know.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from runback.record.state import RUN_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS runback_runs (run_uuid TEXT PRIMARY KEY,"
-    " stamp TEXT, fields TEXT, edits TEXT, wrong TEXT)",
+    " owner TEXT, stamp TEXT, fields TEXT, edits TEXT, wrong TEXT)",
     "CREATE TABLE IF NOT EXISTS runback_store (name TEXT PRIMARY KEY, value TEXT)",
 )
 # All of a run that can change in place, as one text that SQL can compare.
@@ -44,8 +47,12 @@ Cursor = dict[str, list[int]]
 
 @dataclass(frozen=True)
 class Seen:
-    """What the index knows of a run. stamp: of its record then; "" if it had none."""
+    """What the index knows of a run. owner: the store whose record it is. stamp: of the record.
 
+    Both are "" if it had none.
+    """
+
+    owner: str
     stamp: str
     fields: str | None
     edits: str | None
@@ -70,7 +77,8 @@ class Memory:
 
     def is_foreign(self) -> bool:
         """Say whether the database was another store's: copied over this one's."""
-        return self._value("store") not in (None, self.store)
+        has_memory = self._exists("runback_store") or self._exists("runback_runs")
+        return has_memory and self._value("store") != self.store
 
     def prepare(self) -> None:
         """Make the tables; what another store saw says nothing of the files here."""
@@ -79,14 +87,19 @@ class Memory:
             self.connection.execute(statement)
         if foreign:
             self.connection.execute("DELETE FROM runback_runs")
+        else:
+            self.claim()
+
+    def claim(self) -> None:
+        """Make the database this store's. Of another's, when all of it has been looked through."""
         self._keep("store", self.store)
 
     def all(self) -> dict[str, Seen]:
-        """Return what was seen of each run; {} before the first index and in a foreign database."""
-        if self.is_foreign() or not self._exists("runback_runs"):
+        """Return what was seen of each run; of a foreign database what that other store saw."""
+        if not self._exists("runback_runs"):
             return {}
         rows = self.connection.execute(
-            "SELECT run_uuid, stamp, fields, edits, wrong FROM runback_runs"
+            "SELECT run_uuid, owner, stamp, fields, edits, wrong FROM runback_runs"
         )
         return {row[0]: Seen(*row[1:]) for row in rows}
 
@@ -106,7 +119,7 @@ class Memory:
         before: since then; since what was seen last without it.
         """
         if before is None:
-            before = {} if self.is_foreign() else json.loads(self._value("cursor") or "{}")
+            before = {} if self.is_foreign() else _parsed(self._value("cursor"))
         found: set[str] = set()
         for table, column in _GROWING.items():
             last, count = before.get(table, [0, 0])
@@ -123,7 +136,8 @@ class Memory:
         rows = self.connection.execute(
             f"SELECT {column}, COUNT(*) FROM {table} WHERE rowid > ? GROUP BY {column}", [after]
         ).fetchall()
-        return {run for run, _ in rows if run}, sum(count for _, count in rows)
+        # The end of an output is a model: its run is found by the model.
+        return {run for run, _ in rows if RUN_ID.fullmatch(str(run))}, sum(n for _, n in rows)
 
     def cursor(self) -> Cursor:
         """Return the last row number and the number of rows of each growing table."""
@@ -142,11 +156,12 @@ class Memory:
         ).fetchone()
         return parse(row[0]) if row else None
 
-    def keep(self, run_id: str, stamp: str, edits: str | None, wrong: str | None) -> None:
+    def keep(self, run_id: str, seen: Seen) -> None:
         """Remember the record that the run was read from; `keep_fields` remembers the rest."""
         self.connection.execute(
-            "INSERT OR REPLACE INTO runback_runs VALUES (?, ?, NULL, ?, ?)",
-            [run_id, stamp, edits, wrong],
+            "INSERT OR REPLACE INTO runback_runs (run_uuid, owner, stamp, fields, edits, wrong)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [run_id, *dataclasses.astuple(seen)],
         )
 
     def keep_fields(self, run_ids: Iterable[str]) -> None:
@@ -182,6 +197,21 @@ class Memory:
                 "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [table]
             ).fetchone()
         )
+
+
+def _parsed(text: Any) -> Cursor:
+    try:
+        return dict(json.loads(text or "{}"))
+    except (ValueError, TypeError):
+        return {}
+
+
+def parse_seen(text: str | None) -> dict[str, Value] | None:
+    """Return the fields that were seen; None if there are none, or if they are nonsense."""
+    try:
+        return parse(text).fields if text else None
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 def parse(text: str) -> Now:

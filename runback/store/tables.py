@@ -82,3 +82,5 @@ TABLES = (
         ("source_type", "source_id", "destination_type", "destination_id"),
     ),
 )
+
+KEYS = {table.name: table.key for table in TABLES}

@@ -30,7 +30,8 @@ def adopt_traces(write: Writer, state: State, places: Places, experiment_id: int
     write.upsert("trace_info", [{**row, **home} for row in traces])
     for table, key in _PARTS.items():
         rows = (row for row in state.rows.get(table, ()) if row.get(key) in own)
-        write.upsert(table, [{**r, **home} if "experiment_id" in r else r for r in rows])
+        guard = "assessments.trace_id = excluded.trace_id" if table == "assessments" else ""
+        write.upsert(table, [{**r, **home} if "experiment_id" in r else r for r in rows], guard)
     for trace_id in own:
         here = places.artifacts.get(trace_id, places.default(experiment_id, trace_id))
         write.connection.execute(
