@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import REPOSITORY
@@ -26,6 +28,7 @@ from records import (
 from runback.errors import StoreError
 from runback.record import fields, files, manifest, metrics
 from runback.record.metrics import LARGEST, Point
+from runback.store.identity import store_id
 
 
 @pytest.fixture(scope="module")
@@ -108,14 +111,16 @@ def test_experiments_are_told_by_name_when_ids_collide(root: Path) -> None:
     assert is_sound(root / "mlflow.db")
 
 
-def test_dry_run_changes_nothing_and_says_what_it_would_do(root: Path) -> None:
-    record = make_record(root / "mlruns")
-    before = dump(root / "mlflow.db")
-    files_before = sorted(root.rglob("mlruns/**/*"))
-    report = run_index(root, dry_run=True)
-    assert report.adopted == [run_of(record)]
-    assert dump(root / "mlflow.db") == before
-    assert sorted(root.rglob("mlruns/**/*")) == files_before
+@pytest.mark.parametrize("has_database", [True, False])
+def test_dry_run_changes_nothing_and_says_what_it_would_do(root: Path, has_database: bool) -> None:
+    make_record(root / "mlruns")
+    if not has_database:
+        (root / "mlflow.db").unlink()
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    words = [sys.executable, "-m", "runback", "index", "--dry-run", "--store", str(root)]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.stdout.startswith("0 runs: would be: 1 adopted")
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
 
 
 # What is damaged is named; what can be read of it is there; the others are untouched.
@@ -466,8 +471,6 @@ def test_file_that_is_no_mlflow_database(tmp_path: Path, content: bytes) -> None
 
 
 def test_run_whose_process_is_gone_is_ended(root: Path) -> None:
-    from runback.store.identity import store_id
-
     run_id = new_id()
     make_record(root / "mlruns", run_id, status="RUNNING", store=store_id(root))
     (root / ".runback" / "running").mkdir(parents=True)
@@ -508,3 +511,166 @@ def test_store_name_is_in_the_records_of_this_store_alone(root: Path) -> None:
     run_index(root)
     assert manifest.read(record, run_of(record))["store"] == STORE
     assert metrics.count(record / files.METRICS) == 1
+
+
+# What a review found; each of these lost or misplaced something.
+
+
+def test_record_of_another_store_is_not_begun_anew_here(root: Path) -> None:
+    """Its folder was removed, and the run then edited: the true record is elsewhere."""
+    record = make_record(root / "mlruns")
+    run_index(root)
+    shutil.rmtree(root / "mlruns")
+    query(root / "mlflow.db", "UPDATE runs SET name = 'edited'")
+    run_index(root)
+    run_index(root)
+    assert not record.exists()
+
+
+def own_record(root: Path, **more: Any) -> Path:
+    return make_record(root / "mlruns", store=store_id(root), **more)
+
+
+def test_backup_of_the_database_that_was_put_back_loses_nothing(root: Path) -> None:
+    run_id = new_id()
+    points = [Point("loss", value, 1, step, False) for step, value in enumerate((0.5, 0.25))]
+    record = own_record(root, run_id=run_id, status="RUNNING", points=points[:1])
+    run_index(root)
+    backup = (root / "mlflow.db").read_bytes()
+    shutil.rmtree(record)
+    late = [{"key": k, "value": "1", "run_uuid": run_id} for k in ("lr", "late")]
+    own_record(root, run_id=run_id, rows={"params": late}, points=points)
+    run_index(root)
+    content = (record / files.RUN).read_bytes()
+    for path in root.glob("mlflow.db*"):
+        path.unlink()
+    (root / "mlflow.db").write_bytes(backup)
+    run_index(root)
+    assert (record / files.RUN).read_bytes() == content
+    assert query(root / "mlflow.db", "SELECT status FROM runs") == [("FINISHED",)]
+    assert query(root / "mlflow.db", "SELECT COUNT(*) FROM params") == [(2,)]
+    assert query(root / "mlflow.db", "SELECT COUNT(*) FROM metrics") == [(2,)]
+
+
+def test_edits_in_a_project_that_was_moved_are_noted(root: Path, tmp_path: Path) -> None:
+    own_record(root)
+    run_index(root)
+    query(root / "mlflow.db", "UPDATE runs SET name = 'mine'")
+    query(root / "mlflow.db", "UPDATE tags SET value = 'two'")
+    moved = tmp_path / "lap töp moved"
+    shutil.copytree(root, moved)
+    assert len(run_index(moved).edited) == 1
+    assert query(moved / "mlflow.db", "SELECT name FROM runs") == [("mine",)]
+    assert query(moved / "mlflow.db", "SELECT value FROM tags") == [("two",)]
+
+
+def test_write_ahead_log_of_a_deleted_database_does_not_enter_the_next(root: Path) -> None:
+    make_record(root / "mlruns")
+    code = "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1])\n"
+    code += "c.execute('PRAGMA journal_mode=WAL'); c.execute(\"INSERT INTO experiments"
+    code += " (experiment_id, name) VALUES (7, 'ghost')\"); c.commit(); os._exit(0)"
+    subprocess.run([sys.executable, "-c", code, str(root / "mlflow.db")], check=True)
+    assert (root / "mlflow.db-wal").stat().st_size > 0
+    (root / "mlflow.db").unlink()
+    words = [sys.executable, "-m", "runback", "index", "--store", str(root)]
+    subprocess.run(words, cwd=REPOSITORY, check=True, capture_output=True)
+    assert ("ghost",) not in query(root / "mlflow.db", "SELECT name FROM experiments")
+    assert is_sound(root / "mlflow.db")
+
+
+def test_nothing_is_written_through_a_strangers_link(root: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    record = make_record(root / "mlruns")
+    (record / f".edits-{store_id(root)}.json.draft").symlink_to(victim)
+    run_index(root)
+    query(root / "mlflow.db", "UPDATE runs SET name = 'edited'")
+    assert run_index(root).edited
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("part", ["record", "artifacts"])
+def test_record_that_became_a_link_is_not_written_to(root: Path, tmp_path: Path, part: str) -> None:
+    record = own_record(root)
+    run_index(root)
+    folder = record if part == "record" else record.parent
+    elsewhere = tmp_path / "elsewhere"
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    before = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
+    query(root / "mlflow.db", "UPDATE runs SET name = 'edited', end_time = end_time + 1")
+    run_index(root)
+    assert {p: p.read_bytes() for p in elsewhere.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"experiments": [{"experiment_id": 2**63 - 1, "name": "x"}]},
+        {"experiments": [{"experiment_id": 1, "name": "x", "artifact_location": "s3://[x"}]},
+        {"datasets": [{"dataset_uuid": "a", "name": "n", "digest": "d"}]},
+        {"inputs": [{"source_id": {}}]},
+        {"tags": [{"key": "a", "value": "file://[/a/artifacts"}]},
+        {"tags": [{"value": "a"}]},
+        {"model_versions": [{"name": "n", "version": 1, "source": "http://["}]},
+    ],
+)
+def test_hostile_rows_do_not_end_the_index(root: Path, rows: dict[str, Any]) -> None:
+    good = make_record(root / "mlruns")
+    make_record(root / "mlruns", rows=rows)
+    run_index(root)
+    run_index(root)
+    listed = {run for (run,) in query(root / "mlflow.db", "SELECT run_uuid FROM runs")}
+    assert run_of(good) in listed
+    assert is_sound(root / "mlflow.db")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE runback_runs SET fields = '{', edits = '[1]'",
+        "UPDATE runback_store SET value = 'nonsense' WHERE name = 'cursor'",
+        "DELETE FROM runback_store",
+        'UPDATE runback_runs SET fields = \'["n", "deleted", 1]\', stamp = 3',
+    ],
+)
+def test_nonsense_in_the_memory_is_forgotten(root: Path, sql: str) -> None:
+    record = make_record(root / "mlruns")
+    run_index(root)
+    query(root / "mlflow.db", sql)
+    make_record(root / "mlruns")
+    run_index(root)
+    assert len(query(root / "mlflow.db", "SELECT * FROM runs")) == 2
+    assert (f"run {run_of(record)[-4:]}",) in query(root / "mlflow.db", "SELECT name FROM runs")
+
+
+def test_database_with_triggers_on_our_tables_is_refused(root: Path) -> None:
+    query(
+        root / "mlflow.db",
+        "CREATE TRIGGER evil AFTER UPDATE ON runs BEGIN UPDATE runs SET artifact_uri = '/etc'; END",
+    )
+    with pytest.raises(StoreError, match="has triggers or views"):
+        run_index(root)
+
+
+def test_edit_while_the_record_was_damaged_is_noted_when_it_is_mended(root: Path) -> None:
+    record = make_record(root / "mlruns")
+    run_index(root)
+    content = (record / files.RUN).read_bytes()
+    files.replace(record / files.RUN, b"{")
+    query(root / "mlflow.db", "UPDATE runs SET name = 'edited'")
+    run_index(root)
+    files.replace(record / files.RUN, content)
+    assert run_index(root).edited
+    assert query(root / "mlflow.db", "SELECT name FROM runs") == [("edited",)]
+
+
+def test_artifacts_that_are_elsewhere_are_found_by_verify(root: Path) -> None:
+    run_id = new_id()
+    make_record(root / "mlruns", run_id)
+    run_index(root)
+    shutil.rmtree(root / "mlruns")
+    words = [sys.executable, "-m", "runback", "verify", "--store", str(root), run_id[:31]]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode in (2, 3)
+    assert done.stderr.startswith("error: ")

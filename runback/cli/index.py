@@ -79,7 +79,10 @@ def show(report: Report, dry_run: bool = False, quiet: bool = False) -> None:
             ("recorded", report.completed),
             ("ended (their process is gone)", report.ended),
             ("edited here", report.edited),
-            ("locations made right", report.moved),
+            (
+                "locations made right" if len(report.moved) > 1 else "location made right",
+                report.moved,
+            ),
             ("left out (removed for good here)", report.purged),
         )
         if found

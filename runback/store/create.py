@@ -6,6 +6,7 @@ of eight trainings that start at once on a new store, five to seven crash.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import time
@@ -45,17 +46,39 @@ def create(database: Path, say: Callable[[str], None]) -> None:
         ) from error
 
 
+def copy_or_make(database: Path, copy: Path) -> None:
+    """Make `copy` what `database` is, or would be if it were created. Raises StoreError."""
+    if not database.exists():
+        _fill(copy, database.with_name("mlruns"))
+        return
+    try:
+        here = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
+        with contextlib.closing(here), contextlib.closing(sqlite3.connect(copy)) as there:
+            here.backup(there)
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{database} cannot be read: {error}",
+            f"runback index --rebuild --store {quote(str(database.parent))}",
+        ) from error
+
+
+def _fill(draft: Path, mlruns: Path) -> None:
+    if is_file_store(mlruns):
+        migrate(mlruns, draft)
+    else:
+        _migrate(draft, mlruns)
+
+
 def _make(database: Path, say: Callable[[str], None]) -> None:
     draft = database.parent / ".runback" / "mlflow.db"
     for left_over in draft.parent.glob("mlflow.db*"):  # of one that was killed: we hold the lock
         left_over.unlink()
-    if is_file_store(database.with_name("mlruns")):
+    mlruns = database.with_name("mlruns")
+    if is_file_store(mlruns):
         say("mlruns/ is an old file store: MLflow's migration takes it in, and leaves it as it is")
-        migrate(database.with_name("mlruns"), draft)
         # Plain MLflow would go on to choose the file store, and then refuse it.
         say(f"for other tools: export MLFLOW_TRACKING_URI=sqlite:///{quote(str(database))}")
-    else:
-        _migrate(draft, database.with_name("mlruns"))
+    _fill(draft, mlruns)
     # WAL: a reader does not block a training, and a commit costs a quarter less.
     connection = sqlite3.connect(draft)
     connection.execute("PRAGMA journal_mode=WAL")

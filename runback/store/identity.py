@@ -38,6 +38,11 @@ def store_id(root: Path) -> str:
         return chosen
 
 
+def known_id(root: Path) -> str:
+    """Return the store's name if it has one; "new" if it was never indexed."""
+    return str((_read(root / ".runback" / "store.json") or {}).get("id", "new"))
+
+
 def host_name() -> str:
     """Return this machine's name, in a container that of its host, fit for the name of a file."""
     name = os.environ.get("RUNBACK_HOST") or socket.gethostname()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from runback.locked import locked
 from runback.record import files, manifest
 from runback.store import identity, running
 from runback.store.complete import complete
-from runback.store.create import create
+from runback.store.create import copy_or_make, create
 from runback.store.export import Reader
 from runback.store.locations import rewrite
 from runback.store.places import has_shape_of, is_seen, local_path, scan
@@ -65,10 +66,21 @@ def index(
     thorough: complete the records of all of this store's runs, whether they changed or not.
     Raises StoreError; OSError if a file cannot be written.
     """
+    if dry_run:
+        return _on_a_copy(root, progress)
     create(root / "mlflow.db", say)
     store = identity.store_id(root)
     with locked(root / ".runback" / "index.lock"), opened(root / "mlflow.db") as connection:
-        return _Index(root, connection, store, dry_run, progress).run(thorough)
+        return _Index(root, connection, store, False, progress).run(thorough)
+
+
+def _on_a_copy(root: Path, progress: Progress) -> Report:
+    """Index a copy of the database: nobody waits for it, and nothing is made here."""
+    with tempfile.TemporaryDirectory(prefix="runback-") as folder:
+        copy = Path(folder) / "mlflow.db"
+        copy_or_make(root / "mlflow.db", copy)
+        with opened(copy) as connection:
+            return _Index(root, connection, identity.known_id(root), True, progress).run(False)
 
 
 class _Index:
@@ -225,6 +237,8 @@ class _Index:
             return  # an object store
         is_elsewhere = has_shape_of(path, run_id) and is_seen(path)
         here = Path(path) if is_elsewhere else self.places.default(experiment_id, run_id)
+        if any(folder.is_symlink() for folder in (here, *here.parents[:2])):
+            return
         self.places.artifacts[run_id] = here
         self.places.note_record(run_id)
 

@@ -118,6 +118,7 @@ class Reconciler:
         if now is None and self._was_purged(run_id):
             self.report.purged.append(run_id)
             return 0
+        files.refuse_links(record)
         recorded = state.read(record, run_id)
         problem, owner, is_final = self._manifest(record, run_id)
         # Another store's database knows an own run as it was when it was copied there.

@@ -46,6 +46,7 @@ def _model(write: Writer, state: State, name: str) -> None:
     for table in ("registered_models", "registered_model_tags"):
         rows = [_here(row) for row in state.rows.get(table, ()) if row.get("name") == name]
         write.upsert(table, rows, guard="0")
+    write.upsert("registered_models", [{"name": name}], guard="0")  # if the record has it not
 
 
 def _version(write: Writer, row: Row, run_id: str, places: Places) -> int:
