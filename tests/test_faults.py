@@ -158,6 +158,9 @@ def give_work(store: Store) -> None:
         (store.root / ".runback" / "running" / run_id).touch()
         for step in range(20):
             query(store.database, LATE, "late", 0.5, 1_700_000_000_001, run_id, step)
+        latest = "INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid)"
+        latest += " VALUES ('late', 0.5, 1700000000001, 19, 0, ?)"
+        query(store.database, latest, run_id)
         if number % 3 == 0:
             (record / files.MANIFEST).unlink()  # killed before it was written
     for _ in range(100):

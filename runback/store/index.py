@@ -20,6 +20,7 @@ from runback.errors import RecordError
 from runback.locked import locked
 from runback.record import files, manifest
 from runback.store import identity, running
+from runback.store.bulk import filling_metrics
 from runback.store.complete import complete
 from runback.store.create import copy_or_make, create
 from runback.store.export import Reader
@@ -242,6 +243,13 @@ class _Index:
         self.places.artifacts[run_id] = here
         self.places.note_record(run_id)
 
+    def _let_others_write(self) -> set[str]:
+        """Commit and begin again; return the runs that were written to in between."""
+        cursor = self.memory.cursor()
+        self.connection.execute("COMMIT")
+        self.connection.execute("BEGIN IMMEDIATE")
+        return self.memory.grown(self.memory.cursor(), cursor)
+
     def _reconcile(self, run_ids: list[str], cursor: Cursor) -> None:
         """Adopt, merge and relocate in one transaction (see POINTS_AT_ONCE)."""
         self.connection.execute("BEGIN IMMEDIATE")
@@ -252,17 +260,17 @@ class _Index:
                 *(self.memory, self.places, self.seen, self.foreign, self.dry_run, self.report),
                 self.news,
             )
+            # Nobody logs to a store without a metric, or not yet: then nobody waits for us.
+            is_new = self.memory.cursor()["metrics"] == [0, 0]
             points = 0
-            for done, run_id in enumerate(run_ids):
-                self.progress("runs", done, len(run_ids))
-                points += reconciler.reconcile(run_id)
-                if points > POINTS_AT_ONCE and not self.dry_run:
-                    reconciler.settle()
-                    cursor = self.memory.cursor()
-                    self.connection.execute("COMMIT")
-                    self.connection.execute("BEGIN IMMEDIATE")
-                    late |= self.memory.grown(self.memory.cursor(), cursor)
-                    points = 0
+            with filling_metrics(self.connection, is_new):
+                for done, run_id in enumerate(run_ids):
+                    self.progress("runs", done, len(run_ids))
+                    points += reconciler.reconcile(run_id)
+                    if points > POINTS_AT_ONCE and not is_new:
+                        reconciler.settle()
+                        late |= self._let_others_write()
+                        points = 0
             self.report.moved = rewrite(self.connection, self.places, self.foreign)
             reconciler.settle(self.report.moved)
             self.memory.forget(late)
