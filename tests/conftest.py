@@ -98,6 +98,23 @@ def copy_project(root: Path, git: bool = False) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an empty database, as MLflow makes it and no index has seen it."""
+    path = tmp_path_factory.mktemp("template") / "mlflow.db"
+    code = "from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as S\n"
+    code += f"S('sqlite:///{path}', '/home/ada/mlruns')"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=REPOSITORY)
+    return path
+
+
+def plain_environ(**more: str) -> dict[str, str]:
+    """Return the variables of a user with the project on their path, and nothing else of ours."""
+    ours = ("MLFLOW", "_MLFLOW", "RUNBACK")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**kept, "PYTHONPATH": str(REPOSITORY), "MLFLOW_DISABLE_TELEMETRY": "true", **more}
+
+
 @pytest.fixture
 def project(copy: Path, tmp_path: Path) -> Project:
     """Return the copy with a complete (empty) .venv and store, and no engine on its PATH."""

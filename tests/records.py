@@ -5,13 +5,9 @@ from __future__ import annotations
 import itertools
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-from conftest import REPOSITORY
 
 from runback.record import files, manifest, metrics, state
 from runback.record.metrics import Point
@@ -25,6 +21,11 @@ _numbers = itertools.count(1)
 
 def new_id() -> str:
     return f"{next(_numbers):032x}"
+
+
+def run_of(record: Path) -> str:
+    """Return the id of the run whose record this is."""
+    return record.parent.parent.name
 
 
 def make_record(
@@ -86,15 +87,6 @@ def make_store(folder: Path, template: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(template, folder / "mlflow.db")
     return folder
-
-
-def make_template(folder: Path) -> Path:
-    """Return an empty database, as MLflow makes it and no index has seen it."""
-    path = folder / "mlflow.db"
-    code = "from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as S\n"
-    code += f"S('sqlite:///{path}', '/home/ada/mlruns')"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=REPOSITORY)
-    return path
 
 
 def run_index(root: Path, dry_run: bool = False) -> Report:

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, copy_project
-from records import dump, is_sound, query
+from conftest import REPOSITORY, copy_project, plain_environ
+from records import dump, is_sound, query, run_of
 from test_lock import need_package_index
 
 from runback.record import check, files, manifest, state
@@ -25,21 +25,13 @@ from runback.store.places import scan
 EVERYTHING = Path(__file__).with_name("everything.py")
 
 
-def environ(**more: str) -> dict[str, str]:
-    """Return the variables of a user with the project on their path, and nothing else of ours."""
-    kept = {
-        n: v for n, v in os.environ.items() if not n.startswith(("MLFLOW", "_MLFLOW", "RUNBACK"))
-    }
-    return {**kept, "PYTHONPATH": str(REPOSITORY), "MLFLOW_DISABLE_TELEMETRY": "true", **more}
-
-
 def run(
     folder: Path, *words: str, status: int = 0, python: Path | None = None, **more: str
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [str(python or sys.executable), *words],
         cwd=folder,
-        env=environ(**more),
+        env=plain_environ(**more),
         capture_output=True,
         text=True,
         timeout=300,
@@ -56,10 +48,6 @@ def run_named(root: Path, name: str) -> Path:
     return scan(root / "mlruns").record(run_id)
 
 
-def run_id_of(record: Path) -> str:
-    return record.parent.parent.name
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a store that plain MLflow made, where a script logged everything."""
@@ -72,7 +60,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_record_holds_the_code_and_the_circumstances(trained: Path) -> None:
     record = run_named(trained, "parent")
-    known = manifest.read(record, run_id_of(record))
+    known = manifest.read(record, run_of(record))
     assert known["recorded_by"] == "capture"
     assert known["missing"] == []
     assert known["command"]["script"] == "train.py"
@@ -105,22 +93,22 @@ def test_every_run_of_the_process_is_recorded_and_whole(trained: Path) -> None:
     places = scan(trained / "mlruns")
     for name in ("parent", "child", "deleted"):
         record = run_named(trained, name)
-        assert list(check.problems(record, run_id_of(record), places.artifacts)) == [], name
+        assert list(check.problems(record, run_of(record), places.artifacts)) == [], name
     ((parent,),) = query(
         trained / "mlflow.db",
         "SELECT value FROM tags JOIN runs USING (run_uuid)"
         " WHERE name = 'child' AND key = 'mlflow.parentRunId'",
     )
-    assert parent == run_id_of(run_named(trained, "parent"))
+    assert parent == run_of(run_named(trained, "parent"))
 
 
 def test_run_of_a_bare_client_gets_a_record_that_says_what_it_lacks(trained: Path) -> None:
     run(trained, "-m", "runback", "index")
     record = run_named(trained, "bare client")
-    known = manifest.read(record, run_id_of(record))
+    known = manifest.read(record, run_of(record))
     assert known["recorded_by"] == "index"
     assert "not captured" in known["missing"][0]
-    assert state.read(record, run_id_of(record)).rows["runs"][0]["status"] == "FAILED"
+    assert state.read(record, run_of(record)).rows["runs"][0]["status"] == "FAILED"
 
 
 def neutral(tables: dict[str, list[str]], root: Path) -> dict[str, list[str]]:
@@ -249,17 +237,17 @@ def test_any_project_is_recorded_after_pip_install(tmp_path: Path) -> None:
     (scratch / "train.py").write_text(SCRATCH)
     run(scratch, "train.py", python=python, PYTHONPATH="")
     (record,) = scratch.glob("mlruns/*/*/artifacts/runback")
-    known = manifest.read(record, run_id_of(record))
+    known = manifest.read(record, run_of(record))
     assert list(known["code"]["files"]) == ["train.py"]
     assert len(known["models"]) == 1
-    rows = state.read(record, run_id_of(record)).rows
+    rows = state.read(record, run_of(record)).rows
     assert {"key": "max_iter", "value": "200"}.items() <= next(
         row.items() for row in rows["params"] if row["key"] == "max_iter"
     )
     done = run(scratch, "-m", "runback", "index", python=python, PYTHONPATH="")
     assert "1 run: " in done.stdout
     whole = run(scratch, "-m", "runback", "verify", "--records", python=python, PYTHONPATH="")
-    assert whole.stdout == f"{run_id_of(record)[:8]}  whole\n"
+    assert whole.stdout == f"{run_of(record)[:8]}  whole\n"
 
 
 LIGHTNING = """
@@ -276,7 +264,7 @@ def test_lightnings_logger_with_a_store_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(LIGHTNING)
     run(tmp_path, "train.py")
     (record,) = tmp_path.glob("mlruns/*/*/artifacts/runback")
-    known = manifest.read(record, run_id_of(record))
+    known = manifest.read(record, run_of(record))
     assert known["state"] == "final"
     assert list(known["code"]["files"]) == ["train.py"]
 
@@ -296,7 +284,7 @@ def test_notebook_is_recorded(tmp_path: Path) -> None:
     (tmp_path / "train.ipynb").write_text(json.dumps(notebook))
     run(tmp_path, "-m", "jupyter", "execute", "train.ipynb")
     (record,) = tmp_path.glob("mlruns/*/*/artifacts/runback")
-    known = manifest.read(record, run_id_of(record))
+    known = manifest.read(record, run_of(record))
     assert known["command"]["notebook"] is True
     assert known["state"] == "final"
     assert list(known["code"]["files"]) == ["train.ipynb"]
@@ -316,7 +304,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         process = subprocess.Popen(
             [sys.executable, *words],
             cwd=folder,
-            env=environ(**quiet),
+            env=plain_environ(**quiet),
             stdout=log,
             stderr=log,
             start_new_session=True,

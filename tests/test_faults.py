@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import REPOSITORY
-from records import dump, is_sound, make_record, make_template, query
+from records import dump, is_sound, make_record, query
 from training import Store, acknowledged, make
 
 from runback.record import check, files, manifest, metrics
@@ -70,11 +70,6 @@ while trial < count or instants:
     time.sleep(0.002)
 print(*ends)
 """
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_template(tmp_path_factory.mktemp("template"))
 
 
 @pytest.fixture

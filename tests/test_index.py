@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from records import (
     is_sound,
     make_record,
     make_store,
-    make_template,
     new_id,
     query,
     run_index,
+    run_of,
 )
 
 from runback.errors import StoreError
@@ -31,18 +32,9 @@ from runback.record.metrics import LARGEST, Point
 from runback.store.identity import store_id
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_template(tmp_path_factory.mktemp("template"))
-
-
 @pytest.fixture
 def root(tmp_path: Path, template: Path) -> Path:
     return make_store(tmp_path / "lap töp", template)
-
-
-def run_of(record: Path) -> str:
-    return record.parent.parent.name
 
 
 def test_record_is_adopted_with_everything_at_its_place(root: Path) -> None:
@@ -674,3 +666,13 @@ def test_artifacts_that_are_elsewhere_are_found_by_verify(root: Path) -> None:
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode in (2, 3)
     assert done.stderr.startswith("error: ")
+
+
+def test_draft_of_a_hold_that_was_killed_is_removed(root: Path) -> None:
+    """Named by a kill of 1 in 200 trainings, between the making of the file and its rename."""
+    folder = root / ".runback" / "running"
+    folder.mkdir(parents=True)
+    (folder / f".{new_id()}.4711").touch()
+    time.sleep(1.1)
+    run_index(root)
+    assert list(folder.iterdir()) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conftest import REPOSITORY
+from conftest import plain_environ
 from records import query
 
 from runback.record import check, files, metrics
@@ -69,14 +68,10 @@ class Store:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def environ(self) -> dict[str, str]:
-        ours = ("MLFLOW", "_MLFLOW", "RUNBACK")
-        return {
-            **{name: value for name, value in os.environ.items() if not name.startswith(ours)},
-            "PYTHONPATH": str(REPOSITORY),
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_TRACKING_URI": f"sqlite:///{self.database}",
-            "_MLFLOW_SERVER_ARTIFACT_ROOT": f"{self.root}/mlruns",
-        }
+        return plain_environ(
+            MLFLOW_TRACKING_URI=f"sqlite:///{self.database}",
+            _MLFLOW_SERVER_ARTIFACT_ROOT=f"{self.root}/mlruns",
+        )
 
     def runs(self) -> dict[str, str]:
         """Return the status of each run."""

@@ -24,7 +24,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.root: Path | None = path.parent
+        self.root = path.parent
         self.uri = f"sqlite:///{path}"
 
     def runs(self, session: str) -> list[str]:
@@ -53,6 +53,7 @@ class Database:
             connection.close()
 
     def is_busy(self) -> bool:
+        """Say whether somebody writes just now: perhaps the very thread that asks."""
         connection = sqlite3.connect(self.path, timeout=0, isolation_level=None)
         try:
             connection.execute("BEGIN IMMEDIATE")

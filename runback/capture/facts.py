@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ def gather(before: Facts | None) -> Facts:
     facts.captured = {
         "recorded_by": "capture",
         "runback": __version__,
+        "tracking": {"mlflow": _mlflow_version()},
         "command": command.describe(project),
         "code": code,
         "environment": before.captured["environment"] if before else packages.describe(),
@@ -72,6 +74,11 @@ def gather(before: Facts | None) -> Facts:
         "randomness": {"at_start": randomness.describe()},
     }
     return facts
+
+
+def _mlflow_version() -> str:
+    """Return the version of the MLflow that is loaded: it is what asked us."""
+    return str(getattr(sys.modules.get("mlflow.version"), "VERSION", ""))
 
 
 def at_end() -> dict[str, Any]:

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 
 from runback.capture.output import Tee
 from runback.capture.recording import Recording
-from runback.capture.sources import sources
+from runback.capture.sources import databases, sources
 from runback.capture.stop import stop_main_thread
 from runback.errors import CaptureError, RunbackError
 from runback.store import running
 from runback.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
     from types import FrameType
 
@@ -74,11 +74,9 @@ class Recorder:
 
     def _hold_session(self) -> None:
         """Before the run is made: an index can then tell that a kill came before it was held."""
-        for source in sources():
-            if source.root and source.root not in self._holds:
-                with contextlib.suppress(OSError):  # the run's own hold says so soon
-                    name = running.SESSION + self.session
-                    self._holds[source.root] = running.hold(source.root, name)
+        for root in {database.root for database in databases()} - self._holds.keys():
+            with contextlib.suppress(OSError):  # the run's own hold says so soon
+                self._holds[root] = running.hold(root, running.SESSION + self.session)
 
     def _watch(self) -> None:
         while not self._closing.is_set():
@@ -93,15 +91,15 @@ class Recorder:
 
     def _look_soon(self) -> None:
         for pause_s in SOON_S:
-            if self._closing.is_set() or self._look():
+            if self._closing.is_set() or self._look(sources()):
                 return
             time.sleep(pause_s)
 
-    def _look(self, servers: bool = True) -> bool:
+    def _look(self, stores: Iterable[Source]) -> bool:
         """Begin to record the runs that are new; say whether there were any."""
         found = False
         with self._lock:
-            for source in sources(servers):
+            for source in stores:
                 for run_id in self._new_runs(source):
                     found = True
                     self._begin(source, run_id)
@@ -122,7 +120,7 @@ class Recorder:
             recording.begin()
         except self._errors as error:
             recording.give_up()
-            reason = str(getattr(error, "strerror", None) or error)
+            reason = _reason(error)
             if recording.has_begun_training():
                 say(f"warning: run {run_id[:8]} is not recorded: {reason}")
             else:
@@ -135,7 +133,7 @@ class Recorder:
         with self._lock:
             if self._closing.is_set():
                 return  # `close` knows how it ends
-            self._look(servers=False)
+            self._look(databases())
             self._drain()
             for recording in self._open():
                 self._guarded(recording.beat, recording)
@@ -152,7 +150,7 @@ class Recorder:
         try:
             step()
         except self._errors as error:
-            reason = str(getattr(error, "strerror", None) or error)
+            reason = _reason(error)
             if recording.note_missing(reason):
                 say(f"warning: the record of run {recording.run_id[:8]} lacks something: {reason}")
 
@@ -163,7 +161,7 @@ class Recorder:
         if self._thread is None or os.getpid() != self._owner:
             return
         with self._lock:
-            self._look()
+            self._look(sources())
             self._drain()
             self._tee.stop()
             for recording in self._recordings.values():
@@ -196,7 +194,7 @@ class Recorder:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._closing.is_set():
             self._signal = number  # the records are being completed: that goes before
-        elif self._waits > 0 and any(source.is_busy() for source in sources()):
+        elif self._waits > 0 and any(database.is_busy() for database in databases()):
             # It may be our own thread that is writing, and that goes on when we return.
             self._waits -= 1
             again = threading.Timer(WAIT_FOR_WRITER_S, os.kill, (os.getpid(), number))
@@ -209,7 +207,7 @@ class Recorder:
 
     def _end_runs(self) -> None:
         with self._lock:
-            self._look()  # for one that was made just now
+            self._look(sources())  # for one that was made just now
             for recording in self._open():
                 with contextlib.suppress(*self._errors):
                     recording.source.end(recording.run_id, "KILLED")
@@ -218,6 +216,10 @@ class Recorder:
         # End as if we had not been here: the parent sees the signal.
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _exception() -> str:

@@ -54,7 +54,7 @@ class Recording:
         self._record.mkdir(parents=True, exist_ok=True)
         self.facts = facts.gather(self.facts)
         store = store_id(self.source.root) if self.source.root else host_name()
-        captured = {**self.facts.captured, "process": self._process(), "tracking": self._tracking()}
+        captured = {**self.facts.captured, "process": self._process()}
         self._manifest = manifest.new(self.run_id, store, captured, self._missing)
         # Compressing takes a second for 10 MB of code: what is known by now is kept before.
         files.write_json(
@@ -76,14 +76,6 @@ class Recording:
             "pid": command.get("pid"),
             "recorded_from_ms": time.time_ns() // 1_000_000,
         }
-
-    def _tracking(self) -> dict[str, Any]:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            return {"mlflow": version("mlflow")}
-        except PackageNotFoundError:
-            return {"mlflow": version("mlflow-skinny")}
 
     def has_begun_training(self) -> bool:
         """Say whether there is something to lose by stopping the run."""

@@ -51,9 +51,6 @@ class Server:
         if self._client.get_run(run_id).info.status == "RUNNING":
             self._client.set_terminated(run_id, status)
 
-    def is_busy(self) -> bool:
-        return False  # it takes many writers
-
     def upload(self, run_id: str, folder: Path) -> None:
         """Put the files of a record into the run's artifacts."""
         self._client.log_artifacts(run_id, str(folder), folder.name)

@@ -35,7 +35,9 @@ class Glimpse:
 class Source(Protocol):
     """A tracking store. root: the folder of a local one, else None. beat_s: how often to look."""
 
-    root: Path | None
+    @property
+    def root(self) -> Path | None: ...
+
     uri: str
     beat_s: float
 
@@ -43,10 +45,7 @@ class Source(Protocol):
         """Return the runs with this session tag."""
 
     def read(self, run_id: str, after: int) -> Glimpse:
-        """Return the run, with its metric points after `after`. Raises KeyError if it is gone."""
+        """Return the run, with its points after `after`. Raises LookupError if it is gone."""
 
     def end(self, run_id: str, status: str) -> None:
         """Give a run that is still RUNNING its status."""
-
-    def is_busy(self) -> bool:
-        """Say whether somebody writes just now: perhaps the very thread that asks."""

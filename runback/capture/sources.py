@@ -16,23 +16,32 @@ if TYPE_CHECKING:
     from runback.capture.source import Source
 
 
-def sources(servers: bool = True) -> Iterator[Source]:
-    """Yield the stores that this process logs to.
+def databases() -> Iterator[Database]:
+    """Yield the SQLite files that this process logs to.
 
-    servers: also those that only MLflow's client can read, which is slow.
-    MLflow's global one, and every database that a client of its own opened (Lightning's
-    MLFlowLogger does), which MLflow keeps in a private map; a test watches that it does.
+    Of MLflow's global store, and of every client of its own (Lightning's MLFlowLogger
+    makes one), which MLflow keeps in a private map; a test watches that it does.
     """
+    for uri in _uris():
+        path = _file(uri) if uri.startswith("sqlite:") else None
+        if path is not None and path.exists():
+            yield Database(path)
+
+
+def servers() -> Iterator[Server]:
+    """Yield the stores of this process that only MLflow's client can read, which is slow."""
     from mlflow.exceptions import MlflowException
 
     for uri in _uris():
-        if uri.startswith("sqlite:"):
-            path = _file(uri)
-            if path is not None and path.exists():
-                yield Database(path)
-        elif servers and ("://" in uri or uri.startswith("file:")):
+        if not uri.startswith("sqlite:") and ("://" in uri or uri.startswith("file:")):
             with contextlib.suppress(MlflowException):  # one that MLflow refuses has no runs
                 yield Server(uri)
+
+
+def sources() -> Iterator[Source]:
+    """Yield all stores that this process logs to."""
+    yield from databases()
+    yield from servers()
 
 
 def _file(uri: str) -> Path | None:

@@ -5,29 +5,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from runback.cli.shared import show_first, store_option
 from runback.store import index as verb
 from runback.store.rebuild import rebuild as rebuild_store
-from runback.terminal import printable, say
+from runback.terminal import say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from runback.store.index import Progress
     from runback.store.report import Report
 
-SHOWN = 10
-
 
 @click.command()
-@click.option(
-    "--store",
-    default=".",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The folder of mlflow.db and mlruns/.  [default: this one]",
-)
+@store_option
 @click.option("--rebuild", is_flag=True, help="Make mlflow.db anew from the runs' folders.")
 @click.option("--dry-run", is_flag=True, help="Change nothing, and say what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -92,10 +87,7 @@ def show(report: Report, dry_run: bool = False, quiet: bool = False) -> None:
         runs = "1 run" if report.runs == 1 else f"{report.runs} runs"
         click.echo(f"{runs}: {would}{', '.join(done) or 'nothing new'}")
     wrong = [f"{path}: {reason}" for path, reason in sorted(report.wrong.items())]
-    for line in wrong[:SHOWN]:
-        click.echo(f"wrong: {printable(line)}", err=True)
-    if len(wrong) > SHOWN:
-        click.echo(f"wrong: and {len(wrong) - SHOWN} more (--json lists all)", err=True)
+    show_first("wrong", wrong, " (--json lists all)", err=True)
 
 
 class Bar:

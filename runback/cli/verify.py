@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runback import environment
+from runback.cli.shared import show_first, store_option
 from runback.record import check
 from runback.store.find import find
 from runback.store.places import scan
@@ -16,17 +17,10 @@ from runback.terminal import printable
 if TYPE_CHECKING:
     from runback.store.places import Places
 
-SHOWN = 10
-
 
 @click.command()
 @click.argument("run", required=False)
-@click.option(
-    "--store",
-    default=".",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The folder of mlruns/.  [default: this one]",
-)
+@store_option
 @click.option("--records", is_flag=True, help="Check the records of all runs.")
 @click.option("--deep", is_flag=True, help="Also read every installed file.")
 def verify(run: str | None, store: Path, records: bool, deep: bool) -> int:
@@ -60,16 +54,9 @@ def _record(places: Places, run_id: str) -> int:
 def _environment(lock: Path, deep: bool) -> int:
     found = environment.compare(lock, deep)
     for heading, rows in (("wrong", found.wrong), ("damaged", found.damaged)):
-        _show(heading, rows)
-    _show("not in the lock", found.extra)
+        show_first(heading, rows)
+    show_first("not in the lock", found.extra)
     files = f", {found.files} files" if deep else ""
     verdict = "as locked" if found.agrees else "different"
     click.echo(f"{verdict}: {found.packages} packages{files}")
     return 0 if found.agrees else 1
-
-
-def _show(heading: str, rows: tuple[str, ...]) -> None:
-    for row in rows[:SHOWN]:
-        click.echo(f"{heading}: {row}")
-    if len(rows) > SHOWN:
-        click.echo(f"{heading}: and {len(rows) - SHOWN} more")

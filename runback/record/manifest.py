@@ -14,8 +14,6 @@ from runback.errors import RecordError
 from runback.record import files
 from runback.record.fields import STORE_ID
 
-# The parts that capture fills in, and that a run without capture lacks.
-CAPTURED = ("process", "command", "code", "environment", "machine", "data", "randomness")
 RUNNING, FINAL = "running", "final"
 # Missing, as long as it is being written.
 NO_CODE = f"{files.CODE}: the process ended before it was written"

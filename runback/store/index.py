@@ -103,21 +103,21 @@ class _Index:
     def run(self, thorough: bool) -> Report:
         live, gone = running.runs(self.root)
         self.sessions = running.gone_sessions(self.root)
-        self.gone = gone = gone | self._not_held() - live
+        self.gone = gone | self._not_held() - live
         self.places = scan(self.root / "mlruns")
         self.report.wrong.update(self.places.wrong)
         self.foreign, self.seen = self.memory.is_foreign(), self.memory.all()
         self.news = self._unlike_seen()
-        self._end(gone)
+        self._end()
         cursor = self.memory.cursor()
-        changed = self.memory.changed() | self.memory.grown(cursor) | gone
+        changed = self.memory.changed() | self.memory.grown(cursor) | self.gone
         # Of those unlike seen, an older copy may have been put over our own record.
         todo = (changed | self.news) - live
         every = self.places.stamps.keys() - live if thorough else set[str]()
-        self._complete(sorted(todo | every), gone)
+        self._complete(sorted(todo | every))
         self._reconcile(sorted(todo), cursor)
         self._recall_wrong(todo)
-        self._forget(gone)
+        self._forget()
         self.report.runs = self.connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0]
         return self.report
 
@@ -127,13 +127,15 @@ class _Index:
             if known.wrong and run_id in self.places.stamps and run_id not in looked_at:
                 self.report.wrong[str(self.places.record(run_id))] = known.wrong
 
-    def _forget(self, gone: set[str]) -> None:
-        for run_id in () if self.dry_run else gone:
+    def _forget(self) -> None:
+        for run_id in () if self.dry_run else self.gone:
             # A run that was not in the database before is ended by the next index.
             if Reader(self.connection).status(run_id) != "RUNNING":
                 running.remove(self.root, run_id)
         for session in () if self.dry_run else self.sessions:
             running.remove(self.root, running.SESSION + session)
+        if not self.dry_run:
+            running.sweep(self.root)
 
     def _not_held(self) -> set[str]:
         """Return the runs of killed sessions that nobody ended: perhaps they were not held yet."""
@@ -149,9 +151,9 @@ class _Index:
         seen = {} if self.foreign else {run: known.stamp for run, known in self.seen.items()}
         return {run_id for run_id, stamp in self.places.stamps.items() if seen.get(run_id) != stamp}
 
-    def _end(self, gone: set[str]) -> None:
+    def _end(self) -> None:
         """End the runs whose process is gone, at the last moment that is known of them."""
-        for run_id in sorted(gone):
+        for run_id in sorted(self.gone):
             row = self.connection.execute(
                 "SELECT MAX(start_time, COALESCE((SELECT MAX(timestamp) FROM metrics"
                 " WHERE metrics.run_uuid = runs.run_uuid), 0))"
@@ -169,7 +171,7 @@ class _Index:
                     [max(row[0], written_ms), run_id],
                 )
 
-    def _complete(self, run_ids: list[str], gone: set[str]) -> None:
+    def _complete(self, run_ids: list[str]) -> None:
         """Write what the records of this store's own runs lack.
 
         Before the transaction: files are synced one by one, and MLflow's writers wait
@@ -183,7 +185,7 @@ class _Index:
                     continue
                 if self.dry_run:
                     self.report.completed += [run_id] if self._lacks_end(run_id) else []
-                elif complete(reader, self.places, run_id, store, run_id in gone):
+                elif complete(reader, self.places, run_id, store, run_id in self.gone):
                     self.report.completed.append(run_id)
                     self.places.note_record(run_id)
             except RecordError as error:

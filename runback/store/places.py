@@ -57,16 +57,13 @@ class Places:
         kind = {"m": "models", "t": "traces"}.get(item[:1], "") if "-" in item else ""
         return self.mlruns / str(experiment_id) / kind / item / "artifacts"
 
-    def of(self, uri: str | None, item: str = "") -> str | None:
-        """Return where that which lay at `uri` is here; None if it names nothing of ours.
-
-        item: the id that the location must be of, "" for any.
-        """
+    def of(self, uri: str | None) -> str | None:
+        """Return where that which lay at `uri` is here; None if it names nothing of ours."""
         found = _SHAPE.search(local_path(uri) or "")
         if found is None:
             return None
         name, rest = found["part"] or found["run"], found["rest"] or ""
-        if (item and name != item) or ".." in rest.split("/") or name not in self.artifacts:
+        if ".." in rest.split("/") or name not in self.artifacts:
             return None
         return str(self.artifacts[name]) + rest
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from runback.store.schema import columns
 from runback.store.tables import KEYS
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ class Writer:
         self._types: dict[str, dict[str, str]] = {}
         self._statements: dict[tuple[str, tuple[str, ...], str], str] = {}
 
-    def has(self, table: str) -> bool:
-        return bool(self._columns(table))
-
     def upsert(self, table: str, rows: Iterable[Row], guard: str = "") -> None:
         """Insert the rows; where the primary key is there, update it if `guard` (SQL) holds.
 
@@ -40,10 +38,7 @@ class Writer:
 
     def _columns(self, table: str) -> dict[str, str]:
         if table not in self._types:
-            found = self.connection.execute(
-                "SELECT name, type FROM pragma_table_xinfo(?) WHERE hidden = 0", [table]
-            )
-            self._types[table] = dict(found.fetchall())
+            self._types[table] = columns(self.connection, table)
         return self._types[table]
 
     def _statement(self, table: str, names: tuple[str, ...], guard: str) -> str:

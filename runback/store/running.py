@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,14 @@ def _is_held(path: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def sweep(root: Path) -> None:
+    """Remove the drafts of processes that were killed before they had renamed them."""
+    for path in (root / ".runback" / "running").glob(".*"):
+        # A younger one may be about to be locked.
+        if time.time() - path.lstat().st_ctime > 1 and not _is_held(path):
+            path.unlink(missing_ok=True)
 
 
 def remove(root: Path, run_id: str) -> None:

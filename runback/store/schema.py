@@ -66,7 +66,7 @@ def _hint(database: Path, error: sqlite3.Error | None = None) -> str:
 
 def _check(connection: sqlite3.Connection, database: Path) -> None:
     """Raise StoreError if the schema is not one of those we write to."""
-    if not _has_table(connection, "alembic_version"):
+    if not has_table(connection, "alembic_version"):
         raise StoreError(f"{database} is not an MLflow database", _hint(database))
     if names := [row[0] for row in connection.execute(_NOT_MLFLOWS)]:
         raise StoreError(
@@ -84,12 +84,12 @@ def _check(connection: sqlite3.Connection, database: Path) -> None:
     )
 
 
-def _has_table(connection: sqlite3.Connection, name: str) -> bool:
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
     found = connection.execute("SELECT 1 FROM sqlite_master WHERE type='table' AND name=?", [name])
     return found.fetchone() is not None
 
 
-def columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    """Return the columns of a table that can be written; [] if there is no such table."""
-    found = connection.execute("SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0", [table])
-    return [row[0] for row in found]
+def columns(connection: sqlite3.Connection, table: str) -> dict[str, str]:
+    """Return names and types of the columns that can be written; {} if there is no such table."""
+    sql = "SELECT name, type FROM pragma_table_xinfo(?) WHERE hidden = 0"
+    return dict(connection.execute(sql, [table]).fetchall())

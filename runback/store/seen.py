@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runback.record.state import RUN_ID
+from runback.store.schema import has_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,11 +62,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Now:
-    """The fields of a run as the database has them, and what it knows of its end."""
+    """The fields of a run, and its status, as the database has them."""
 
     fields: dict[str, Value]
     status: str
-    end_time: int | None
 
 
 class Memory:
@@ -77,7 +77,9 @@ class Memory:
 
     def is_foreign(self) -> bool:
         """Say whether the database was another store's: copied over this one's."""
-        has_memory = self._exists("runback_store") or self._exists("runback_runs")
+        has_memory = has_table(self.connection, "runback_store") or has_table(
+            self.connection, "runback_runs"
+        )
         return has_memory and self._value("store") != self.store
 
     def prepare(self) -> None:
@@ -96,7 +98,7 @@ class Memory:
 
     def all(self) -> dict[str, Seen]:
         """Return what was seen of each run; of a foreign database what that other store saw."""
-        if not self._exists("runback_runs"):
+        if not has_table(self.connection, "runback_runs"):
             return {}
         rows = self.connection.execute(
             "SELECT run_uuid, owner, stamp, fields, edits, wrong FROM runback_runs"
@@ -105,7 +107,7 @@ class Memory:
 
     def changed(self) -> set[str]:
         """Return the runs whose fields the database has otherwise than they were seen."""
-        if self.is_foreign() or not self._exists("runback_runs"):
+        if self.is_foreign() or not has_table(self.connection, "runback_runs"):
             return {row[0] for row in self.connection.execute("SELECT run_uuid FROM runs")}
         rows = self.connection.execute(
             "SELECT runs.run_uuid FROM runs LEFT JOIN runback_runs AS seen USING (run_uuid)"
@@ -185,18 +187,11 @@ class Memory:
         self.connection.execute("INSERT OR REPLACE INTO runback_store VALUES (?, ?)", [name, value])
 
     def _value(self, name: str) -> Any:
-        if not self._exists("runback_store"):
+        if not has_table(self.connection, "runback_store"):
             return None
         row = self.connection.execute("SELECT value FROM runback_store WHERE name = ?", [name])
         found = row.fetchone()
         return found[0] if found else None
-
-    def _exists(self, table: str) -> bool:
-        return bool(
-            self.connection.execute(
-                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [table]
-            ).fetchone()
-        )
 
 
 def _parsed(text: Any) -> Cursor:
@@ -216,6 +211,6 @@ def parse_seen(text: str | None) -> dict[str, Value] | None:
 
 def parse(text: str) -> Now:
     """Return what the text that SQL compares says."""
-    name, stage, deleted, status, end, tags = json.loads(text)
+    name, stage, deleted, status, _end, tags = json.loads(text)
     fields = {"name": name, "lifecycle_stage": stage, "deleted_time": deleted}
-    return Now({**fields, **{f"tag:{key}": value for key, value in tags.items()}}, status, end)
+    return Now({**fields, **{f"tag:{key}": value for key, value in tags.items()}}, status)
