@@ -1,0 +1,1 @@
+"""Read the runs of a store: list, show, compare, check out, draw. MLflow is not imported."""
