@@ -11,10 +11,12 @@ RunbackError
 ├── LockMissing          no lock to compare an environment with
 ├── DiskFull             not enough room for what is about to be written
 ├── StoreError           the tracking store cannot be used as it is
+│   └── NoStore          there is none where it was looked for
 ├── RecordError          a file of a run's record is not what it should be
 ├── CaptureError         a run could not be recorded from its start
 ├── NoSuchRun            nothing here is called that
 ├── AmbiguousRun         several runs are called that
+├── NoBest               no run says which of its metrics counts
 ├── NoRecord             the run's folder is not here
 ├── PortTaken            somebody else listens there
 ├── ParamsError          parameters out of range or unknown, all at once
@@ -123,6 +125,15 @@ class StoreError(RunbackError):
     pass
 
 
+class NoStore(StoreError):
+    def __init__(self, root: Path, has_folders: bool) -> None:
+        hint = "runback ls --store FOLDER   # the folder of mlflow.db and mlruns/"
+        super().__init__(
+            f"there is no mlflow.db in {root}",
+            "runback index   # makes it from the runs in mlruns/" if has_folders else hint,
+        )
+
+
 class RecordError(RunbackError):
     """A file of a record that cannot be used; `path` names it, `reason` says why."""
 
@@ -155,6 +166,14 @@ class AmbiguousRun(RunbackError):
         super().__init__(
             f'{len(candidates)} runs have an id that begins with "{text}", or that name\n  {shown}',
             "more letters of the id tell them apart",
+        )
+
+
+class NoBest(RunbackError):
+    def __init__(self, root: Path) -> None:
+        super().__init__(
+            f"@best: no run in {root} has a primary metric",
+            "runback best --metric NAME finds the best run by any metric",
         )
 
 

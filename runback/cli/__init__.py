@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import click
 
 from runback import __version__
-from runback.cli.index import index
-from runback.cli.ui import ui
-from runback.cli.verify import verify
 from runback.terminal import ended
 
+# In the order in which --help lists them: module and function of each verb, imported when asked for.
+VERBS = {
+    "index": "index:index",
+    "verify": "verify:verify",
+    "ui": "ui:ui",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Verbs(click.Group):
+    """Finds each verb in a module of its own, so that no verb waits for the others' imports."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module, _, function = VERBS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"runback.cli.{module}"), function)
+        return command
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="runback")
 def runback() -> None:
     """Train in a container, keep every run, run it back."""
-
-
-runback.add_command(index)
-runback.add_command(ui)
-runback.add_command(verify)
 
 
 def main() -> None:

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+import json
+import math
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from runback.errors import RunbackError
 from runback.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from click.shell_completion import CompletionItem
+
 SHOWN = 10
+
+
+class RunName(click.ParamType):
+    """What names a run: an id, the beginning of one, a name, @latest or @best."""
+
+    name = "run"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return ids with their names, and names with their ids; none where there is no store."""
+        from click.shell_completion import CompletionItem
+
+        from runback.store.find import BEST, LATEST, names
+
+        try:
+            known = names(Path(ctx.params.get("store") or ".").absolute())
+        except RunbackError:
+            return []
+        words = [(run_id[:8], name) for run_id, name in known]
+        words += [(name, run_id[:8]) for run_id, name in known if name]
+        words += [(LATEST, "the newest run"), (BEST, "the best by its primary metric")]
+        return [CompletionItem(w, help=text) for w, text in words if w.startswith(incomplete)]
+
+
+RUN = RunName()
 
 store_option = click.option(
     "--store",
@@ -20,6 +52,12 @@ store_option = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The folder of mlflow.db and mlruns/.  [default: this one]",
 )
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def quiet_option(text: str) -> Any:
+    """Return the option -q with its help."""
+    return click.option("--quiet", "-q", is_flag=True, help=text)
 
 
 def show_first(heading: str, rows: Sequence[str], rest: str = "", err: bool = False) -> None:
@@ -31,3 +69,33 @@ def show_first(heading: str, rows: Sequence[str], rest: str = "", err: bool = Fa
         click.echo(f"{heading}: {printable(row)}", err=err)
     if len(rows) > SHOWN:
         click.echo(f"{heading}: and {len(rows) - SHOWN} more{rest}", err=err)
+
+
+def print_json(content: Any) -> None:
+    """Print strict JSON: NaN and the infinities as strings; an entry of a list on each line."""
+    if isinstance(content, list):
+        lines = ",\n".join(_encoded(entry) for entry in content)
+        sys.stdout.write(f"[\n{lines}\n]\n" if content else "[]\n")
+    else:
+        click.echo(json.dumps(strict(content), indent=1, ensure_ascii=False))
+
+
+def _encoded(entry: Any) -> str:
+    try:
+        return json.dumps(entry, allow_nan=False)
+    except ValueError:
+        return json.dumps(strict(entry))
+
+
+def strict(content: Any) -> Any:
+    """Return the content with each float that JSON has no number for as a string."""
+    if isinstance(content, float) and not math.isfinite(content):
+        return "NaN" if math.isnan(content) else "Infinity" if content > 0 else "-Infinity"
+    if isinstance(content, dict):
+        return {key: strict(value) for key, value in content.items()}
+    return [strict(value) for value in content] if isinstance(content, list | tuple) else content
+
+
+def is_terminal() -> bool:
+    """Say whether a person looks at what is printed: then it is fitted to the width."""
+    return sys.stdout.isatty()

@@ -1,45 +1,119 @@
-"""Find the run that a person means: by id, the beginning of one, or name."""
+"""Find the run that a person means: by id, the beginning of one, name, @latest or @best."""
 
 from __future__ import annotations
 
-import sqlite3
 from typing import TYPE_CHECKING
 
-from runback.errors import AmbiguousRun, NoRecord, NoSuchRun
-from runback.store.export import reading
+from runback.errors import AmbiguousRun, NoBest, NoRecord, NoStore, NoSuchRun, StoreError
 from runback.store.places import scan
+from runback.store.readable import readable
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
 
     from runback.store.places import Places
 
+LATEST, BEST = "@latest", "@best"
+# The training's own word for what counts: name and goal.
+PRIMARY_TAG = "runback.primary_metric"
+BEST_TAG = "runback.best"
+
+
+def find_id(root: Path, text: str) -> str:
+    """Return the id of the run. Raises NoSuchRun, AmbiguousRun, NoBest, StoreError."""
+    with readable(root) as connection:
+        if text == LATEST:
+            return _latest(connection, root)
+        if text == BEST:
+            return _best(connection, root)
+        return _one(text, _candidates(connection, text), root, _count(connection))
+
+
+def names(root: Path, most: int = 1_000) -> list[tuple[str, str]]:
+    """Return ids and names of the newest runs. Raises StoreError."""
+    with readable(root) as connection:
+        rows = connection.execute(
+            "SELECT run_uuid, COALESCE(name, '') FROM runs WHERE lifecycle_stage = 'active'"
+            " ORDER BY start_time DESC, rowid DESC LIMIT ?",
+            [most],
+        )
+        return list(rows.fetchall())
+
 
 def find(root: Path, text: str) -> tuple[Places, str]:
-    """Return where the runs' files are, and the run's id. Raises NoSuchRun, AmbiguousRun, NoRecord.
+    """Return where the runs' files are, and the run's id. Raises as find_id does, and NoRecord.
 
     Folders are looked at too: a damaged record may not be in the database.
     """
     places = scan(root / "mlruns")
-    names = _names(root / "mlflow.db")
-    ids = names.keys() | places.stamps.keys()
-    found = sorted(
-        run_id for run_id in ids if run_id.startswith(text.lower()) or names.get(run_id) == text
-    )
-    if not text or not found:
-        raise NoSuchRun(text, root, len(ids))
-    if len(found) > 1:
-        raise AmbiguousRun(text, [f"{run_id[:12]}  {names.get(run_id) or ''}" for run_id in found])
-    if found[0] not in places.artifacts:
-        raise NoRecord(found[0], places.mlruns)
-    return places, found[0]
-
-
-def _names(database: Path) -> dict[str, str | None]:
-    if not database.exists():
-        return {}
     try:
-        with reading(database) as connection:
-            return dict(connection.execute("SELECT run_uuid, name FROM runs").fetchall())
-    except sqlite3.Error:
-        return {}  # the folders remain
+        run_id = find_id(root, text)
+    except (NoSuchRun, NoStore) as error:
+        beginning = text.lower()
+        found = {run: "" for run in places.stamps if beginning and run.startswith(beginning)}
+        if not found and isinstance(error, NoSuchRun):
+            raise
+        run_id = _one(text, found, root, len(places.stamps))
+    except StoreError:
+        if text not in places.stamps:
+            raise
+        run_id = text
+    if run_id not in places.artifacts:
+        raise NoRecord(run_id, places.mlruns)
+    return places, run_id
+
+
+def _one(text: str, found: dict[str, str], root: Path, known: int) -> str:
+    if not found:
+        raise NoSuchRun(text, root, known)
+    if len(found) > 1:
+        raise AmbiguousRun(text, [f"{run[:12]}  {name}" for run, name in sorted(found.items())])
+    return next(iter(found))
+
+
+def _candidates(connection: sqlite3.Connection, text: str) -> dict[str, str]:
+    """Return the runs whose id begins so, or whose name is this; a whole id is one run."""
+    if not text:
+        return {}
+    beginning = text.lower()
+    rows = connection.execute(
+        "SELECT run_uuid, name FROM runs WHERE (run_uuid >= ? AND run_uuid < ?) OR name = ?",
+        [beginning, beginning + "g", text],
+    )
+    found = {run_id: name or "" for run_id, name in rows}
+    return {beginning: found[beginning]} if beginning in found else found
+
+
+def _latest(connection: sqlite3.Connection, root: Path) -> str:
+    row = connection.execute(
+        "SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'"
+        " ORDER BY start_time DESC, rowid DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        raise NoSuchRun(LATEST, root, _count(connection))
+    return str(row[0])
+
+
+def _best(connection: sqlite3.Connection, root: Path) -> str:
+    """Return the run with the best value of the metric that the newest run names as its primary."""
+    rows = connection.execute(
+        "SELECT run_uuid, primaries.value, json_extract(bests.value, '$.value') FROM runs"
+        " JOIN tags AS primaries USING (run_uuid) JOIN tags AS bests USING (run_uuid)"
+        " WHERE lifecycle_stage = 'active' AND primaries.key = ? AND bests.key = ?"
+        " AND json_valid(bests.value) ORDER BY start_time DESC, runs.rowid DESC",
+        [PRIMARY_TAG, BEST_TAG],
+    ).fetchall()
+    found = [
+        (value, run)
+        for run, primary, value in rows
+        if primary == rows[0][1] and isinstance(value, int | float)
+    ]
+    if not found:
+        raise NoBest(root)
+    best = min if rows[0][1].endswith(" minimize") else max
+    return str(best(found, key=lambda entry: entry[0])[1])
+
+
+def _count(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0])
