@@ -41,7 +41,7 @@ def _life(root: Path, run: Listed, owner: str) -> Life:
     names = [run.run_id]
     if session := run.tags.get(SESSION_TAG):
         names.append(running.SESSION + session)
-    known = [name for name in names if (root / ".runback" / "running" / name).exists()]
+    known = [name for name in names if running.is_known(root, name)]
     if any(running.is_held(root, name) for name in known):
         return Life.HERE
     if known:

@@ -1,14 +1,16 @@
 """Know which runs are being recorded on this machine, and which of them were killed.
 
-A file for each run, locked by the process that records it. The kernel lets go of
-the lock when that process is gone, however it went: kill -9, out of memory, a crash
-of the machine. Process ids would not do: a container has its own.
+A file for each process that records or continues a run, locked by it: `RUN` or
+`RUN.TOKEN`. The kernel lets go of the lock when that process is gone, however it
+went: kill -9, out of memory, a crash of the machine. Process ids would not do: a
+container has its own.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -41,35 +43,52 @@ class Hold:
 
 
 def hold(root: Path, run_id: str) -> Hold:
-    """Say that this process records the run, or has the session. Raises OSError."""
+    """Say that this process records the run, or has the session. Raises OSError.
+
+    Several processes can hold a run: it is alive as long as one of them is.
+    """
     folder = private_folder(root) / "running"
     folder.mkdir(exist_ok=True)
-    draft = folder / f".{run_id}.{os.getpid()}"
-    handle = os.open(draft, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    name = f"{run_id}.{secrets.token_hex(4)}"
+    handle = os.open(folder / f".{name}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    draft.rename(folder / run_id)  # seen only once it is locked
-    return Hold(folder / run_id, handle)
+    (folder / f".{name}").rename(folder / name)  # seen only once it is locked
+    return Hold(folder / name, handle)
 
 
 def runs(root: Path) -> tuple[set[str], set[str]]:
-    """Return the runs that are being recorded here, and those whose process is gone."""
-    live, gone = set[str](), set[str]()
+    """Return the runs that are being recorded here, and those whose processes are gone."""
+    live, known = set[str](), set[str]()
     for path in (root / ".runback" / "running").glob("*"):
-        if RUN_ID.fullmatch(path.name):
-            (live if _is_held(path) else gone).add(path.name)
-    return live, gone
+        run_id = path.name.partition(".")[0]
+        if RUN_ID.fullmatch(run_id):
+            known.add(run_id)
+            if run_id not in live and _is_held(path):
+                live.add(run_id)
+    return live, known - live
 
 
 def gone_sessions(root: Path) -> set[str]:
     """Return the sessions whose process was killed."""
     paths = (root / ".runback" / "running").glob(f"{SESSION}*")
-    return {path.name.removeprefix(SESSION) for path in paths if not _is_held(path)}
+    return {
+        path.name.removeprefix(SESSION).partition(".")[0] for path in paths if not _is_held(path)
+    }
+
+
+def is_known(root: Path, name: str) -> bool:
+    """Say whether a run, or a session, is being recorded, or was by a process that was killed."""
+    return bool(_files(root, name))
 
 
 def is_held(root: Path, name: str) -> bool:
     """Say whether a run, or a session, is being recorded at this moment."""
-    path = root / ".runback" / "running" / name
-    return path.exists() and _is_held(path)
+    return any(map(_is_held, _files(root, name)))
+
+
+def _files(root: Path, name: str) -> list[Path]:
+    folder = root / ".runback" / "running"
+    return [path for path in (folder / name, *folder.glob(f"{name}.*")) if path.exists()]
 
 
 def _is_held(path: Path) -> bool:
@@ -91,6 +110,8 @@ def sweep(root: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def remove(root: Path, run_id: str) -> None:
-    """Forget a run whose process is gone, and whose record has been completed."""
-    (root / ".runback" / "running" / run_id).unlink(missing_ok=True)
+def remove(root: Path, name: str) -> None:
+    """Forget a run, or a session, whose process is gone, and whose record has been completed."""
+    for path in _files(root, name):
+        if not _is_held(path):  # nobody has taken it up meanwhile
+            path.unlink(missing_ok=True)
