@@ -16,6 +16,9 @@ RunbackError
 ├── CaptureError         a run could not be recorded from its start
 ├── NoSuchRun            nothing here is called that
 ├── AmbiguousRun         several runs are called that
+├── NoSuchExperiment     no experiment is called that
+├── FilterError          a condition that cannot be read
+├── UnknownName          no run has a field, metric or param of that name
 ├── NoBest               no run says which of its metrics counts
 ├── NoRecord             the run's folder is not here
 ├── PortTaken            somebody else listens there
@@ -166,6 +169,31 @@ class AmbiguousRun(RunbackError):
         super().__init__(
             f'{len(candidates)} runs have an id that begins with "{text}", or that name\n  {shown}',
             "more letters of the id tell them apart",
+        )
+
+
+class NoSuchExperiment(RunbackError):
+    def __init__(self, name: str, root: Path, known: Sequence[str]) -> None:
+        shown = ", ".join(f'"{other}"' for other in known[:10])
+        super().__init__(
+            f'there is no experiment "{name}" in {root}',
+            f"its experiments: {shown}" if shown else "",
+        )
+
+
+class FilterError(RunbackError):
+    exit_status = 2
+
+    def __init__(self, text: str, rule: str) -> None:
+        super().__init__(f'"{text}" cannot be read: {rule}', 'runback ls --filter "val_loss < 0.3"')
+
+
+class UnknownName(RunbackError):
+    exit_status = 2
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f'no run has a field, metric or param called "{name}"', f"known: {', '.join(known)}"
         )
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,14 +14,16 @@ from runback.errors import RunbackError
 from runback.terminal import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from click.shell_completion import CompletionItem
+
+    F = TypeVar("F", bound=Callable[..., Any])
 
 SHOWN = 10
 
 
-class RunName(click.ParamType):
+class RunName(click.ParamType[str]):
     """What names a run: an id, the beginning of one, a name, @latest or @best."""
 
     name = "run"
@@ -55,7 +57,7 @@ store_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def quiet_option(text: str) -> Any:
+def quiet_option(text: str) -> Callable[[F], F]:
     """Return the option -q with its help."""
     return click.option("--quiet", "-q", is_flag=True, help=text)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from runback.store.listing import Latest, Listed
+    from runback.store.listing import Listed
     from runback.store.models import Model
 
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
@@ -100,8 +100,8 @@ class Run:
         return self.listed.tags
 
     @property
-    def latest(self) -> dict[str, Latest]:
-        """Return the latest value and step of each metric."""
+    def latest(self) -> dict[str, float]:
+        """Return the latest value of each metric."""
         return self.listed.latest
 
     @property

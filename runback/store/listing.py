@@ -8,15 +8,21 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from runback.record.metrics import LARGEST
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 ACTIVE, DELETED = "active", "deleted"
+# What was logged: MLflow stores NaN as 0 with a mark, infinities as the largest doubles.
+# SQLite knows no NaN: that is NULL here.
+NUMBER = (
+    f"CASE WHEN is_nan THEN NULL WHEN value >= {LARGEST!r} THEN 9e999"
+    f" WHEN value <= -{LARGEST!r} THEN -9e999 ELSE value END"
+)
 _RUNS = """
 SELECT runs.run_uuid, runs.name, experiments.name, status, start_time, end_time, user_id,
  runs.lifecycle_stage, artifact_uri
@@ -24,16 +30,12 @@ FROM runs JOIN experiments USING (experiment_id)
 """
 
 
-class Latest(NamedTuple):
-    """The latest value of a metric (NaN and infinities as floats), and its step."""
-
-    value: float
-    step: int
-
-
 @dataclass(frozen=True)
 class Listed:
-    """A run. started_ms, ended_ms: since 1970, None if not known. user: "" if not known."""
+    """A run. started_ms, ended_ms: since 1970, None if not known. user: "" if not known.
+
+    latest: the last value of each metric, NaN and infinities as floats.
+    """
 
     run_id: str
     name: str
@@ -45,7 +47,7 @@ class Listed:
     stage: str
     artifact_uri: str
     params: dict[str, str] = field(default_factory=dict)
-    latest: dict[str, Latest] = field(default_factory=dict)
+    latest: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
 
 
@@ -59,11 +61,7 @@ def newest(
 
     stages: ACTIVE, DELETED or both. experiment: its name; all of them without.
     """
-    where = f"WHERE runs.lifecycle_stage IN ({_marks(stages)})"
-    values: list[object] = [*stages]
-    if experiment is not None:
-        where += " AND experiments.name = ?"
-        values.append(experiment)
+    where, values = _condition(stages, experiment)
     where += " ORDER BY start_time DESC, runs.rowid DESC LIMIT ?"
     found = _runs(connection, where, [*values, -1 if limit is None else limit])
     _fill(connection, found, everything=limit is None and experiment is None)
@@ -107,24 +105,36 @@ def _fill(
         where = "WHERE run_uuid IN (SELECT value FROM json_each(?))"
         values = [json.dumps(list(found))]
     for table in ("params", "tags"):
+        kept = {run_id: getattr(run, table) for run_id, run in found.items()}
         rows = connection.execute(f"SELECT run_uuid, key, value FROM {table} {where}", values)
         for run_id, key, value in rows:
-            if run := found.get(run_id):
-                (run.params if table == "params" else run.tags)[key] = value
+            if run_id in kept:
+                kept[run_id][key] = value
     if not system:
-        where += " AND key NOT LIKE 'system/%'"
-    sql = f"SELECT run_uuid, key, value, is_nan, step FROM latest_metrics {where}"
-    for run_id, key, value, is_nan, step in connection.execute(sql, values):
-        if run := found.get(run_id):
-            run.latest[key] = Latest(number(value, is_nan), step)
+        where += " AND NOT (key >= 'system/' AND key < 'system0')"
+    latest = {run_id: run.latest for run_id, run in found.items()}
+    sql = f"SELECT run_uuid, key, {NUMBER} FROM latest_metrics {where}"
+    for run_id, key, value in connection.execute(sql, values):
+        if run_id in latest:
+            latest[run_id][key] = math.nan if value is None else value
 
 
 def number(value: float, is_nan: object) -> float:
-    """Return what was logged: MLflow stores NaN as 0 with a mark, infinities as largest doubles."""
+    """Return what was logged of a row's value, as NUMBER does in SQL."""
     if is_nan:
         return math.nan
     return math.copysign(math.inf, value) if abs(value) >= LARGEST else value
 
 
-def _marks(values: Iterable[object]) -> str:
-    return ", ".join("?" for _ in values)
+def count(connection: sqlite3.Connection, stages: Sequence[str], experiment: str | None) -> int:
+    """Return how many runs there are."""
+    where, values = _condition(stages, experiment)
+    sql = f"SELECT COUNT(*) FROM runs JOIN experiments USING (experiment_id) {where}"
+    return int(connection.execute(sql, values).fetchone()[0])
+
+
+def _condition(stages: Sequence[str], experiment: str | None) -> tuple[str, list[object]]:
+    where = f"WHERE runs.lifecycle_stage IN ({', '.join('?' for _ in stages)})"
+    if experiment is None:
+        return where, [*stages]
+    return f"{where} AND experiments.name = ?", [*stages, experiment]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runback.store.listing import number
+from runback.store.listing import NUMBER
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,12 +56,13 @@ def of_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> dict[str,
 def _add_metrics(connection: sqlite3.Connection, found: dict[str, Model], wanted: str) -> None:
     # MLflow copies a NaN to the model as 0, without its mark: the run's own point has it.
     rows = connection.execute(
-        "SELECT model_id, metric_name, metric_value, EXISTS (SELECT 1 FROM metrics WHERE"
-        " run_uuid = run_id AND key = metric_name AND step = metric_step AND is_nan = 1"
-        " AND timestamp = metric_timestamp_ms) FROM logged_model_metrics"
-        " WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY metric_step, rowid",
+        f"SELECT model_id, metric_name, {NUMBER} FROM (SELECT *, metric_value AS value,"
+        " EXISTS (SELECT 1 FROM metrics WHERE run_uuid = run_id AND key = metric_name"
+        " AND step = metric_step AND is_nan = 1 AND timestamp = metric_timestamp_ms) AS is_nan"
+        " FROM logged_model_metrics WHERE run_id IN (SELECT value FROM json_each(?))"
+        " ORDER BY metric_step, rowid)",
         [wanted],
     )
-    for model_id, name, value, is_nan in rows:
+    for model_id, name, value in rows:
         if model := found.get(model_id):
-            model.metrics[name] = number(value or 0.0, is_nan or value is None)
+            model.metrics[name] = math.nan if value is None else value

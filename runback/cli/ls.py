@@ -1,0 +1,153 @@
+"""runback ls: which runs there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runback.cli import table, words
+from runback.cli.shared import is_terminal, json_option, print_json, quiet_option, store_option
+from runback.cli.table import Column
+from runback.runs.filters import parse
+from runback.runs.listing import Wish, differing, metric_names, select
+from runback.store.listing import ACTIVE, DELETED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from runback.runs.listing import Selection
+    from runback.runs.run import Run
+
+ON_A_SCREEN = 50
+VERDICT_TAG = "runback.verdict"
+
+
+@click.command()
+@store_option
+@click.option("--filter", "-f", "filters", multiple=True, metavar="CONDITION", help="As below.")
+@click.option(
+    "--sort", "-s", metavar="NAME", help="By a field, metric or param.  [default: newest]"
+)
+@click.option("--reverse", "-r", is_flag=True, help="Sort from the largest down.")
+@click.option("--limit", "-n", type=click.IntRange(1), help="So many.  [default: 50 on a terminal]")
+@click.option("--experiment", "-e", metavar="NAME", help="Only the runs of this experiment.")
+@click.option("--all", "-a", "everything", is_flag=True, help="All runs, all params and metrics.")
+@click.option("--deleted", is_flag=True, help="The deleted runs instead.")
+@json_option
+@quiet_option("Print full ids only.")
+def ls(
+    store: Path,
+    filters: Sequence[str],
+    sort: str | None,
+    reverse: bool,
+    limit: int | None,
+    experiment: str | None,
+    everything: bool,
+    deleted: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """List the runs
+
+    Newest first, with the params that differ between them, their latest metrics, and the
+    best value of the primary metric if a training named one. On a terminal, as many
+    columns as have room; piped, lines with tabs, full ids and full precision.
+
+    \b
+    A CONDITION is NAME, one of = != < <= > >=, and a value; several must all hold:
+      runback ls -f "val_accuracy > 0.9" -f "optimizer = adam" -f "started > 2d"
+    NAME: a metric (its latest value), a param, or one of id name experiment status user
+    started ended duration_s best; params.NAME, metrics.NAME and tags.NAME say which.
+    """
+    if limit is None and is_terminal() and not (everything or as_json or quiet):
+        limit = ON_A_SCREEN
+    stages = (DELETED,) if deleted else (ACTIVE,)
+    conditions = [parse(text) for text in filters]
+    found = select(store.absolute(), Wish(conditions, sort, reverse, limit, experiment, stages))
+    if quiet:
+        click.echo("".join(f"{run.id}\n" for run in found.runs), nl=False)
+    elif as_json:
+        print_json([as_object(run) for run in found.runs])
+    else:
+        _show(found, everything, bool(filters or deleted or experiment))
+    return 0
+
+
+def _show(found: Selection, everything: bool, is_selection: bool) -> None:
+    if not found.runs and is_terminal():
+        click.echo("no such runs" if is_selection else "no runs yet")
+        return
+    table.show(columns(found.runs, everything), lambda names: table.dim(f"no room for: {names}"))
+    if found.hidden:
+        table.dim(f"and {words.plural(found.hidden, 'more run')}: --limit, --all")
+
+
+def columns(runs: Sequence[Run], everything: bool = False) -> list[Column]:
+    """Return what is shown of the runs; ranks are those of a narrow terminal."""
+    on_screen = is_terminal()
+    heads = [
+        Column("RUN", [run.short_id if on_screen else run.id for run in runs]),
+        Column("NAME", [run.name for run in runs], 1),
+        Column("EXPERIMENT", [run.experiment for run in runs], 7),
+        Column("STARTED", [_time(run.listed.started_ms, on_screen) for run in runs], 6),
+        Column("STATUS", [run.status for run in runs], 2),
+    ]
+    if on_screen and len(set(heads[2].cells)) < 2:
+        del heads[2]
+    params = (
+        sorted({name for run in runs for name in run.params}) if everything else differing(runs)
+    )
+    found = [
+        *heads,
+        *(_param(name, runs, 20 + 2 * i) for i, name in enumerate(params)),
+        *(_metric(name, runs, 9 + 2 * i) for i, name in enumerate(metric_names(runs))),
+    ]
+    if any(run.best for run in runs):
+        found.append(Column("BEST", [_best(run, on_screen) for run in runs], 3))
+    if any(VERDICT_TAG in run.tags for run in runs):
+        found.append(Column("VERDICT", [run.tags.get(VERDICT_TAG, "") for run in runs], 4))
+    return found
+
+
+def _param(name: str, runs: Sequence[Run], rank: int) -> Column:
+    return Column(name, [run.params.get(name, "") for run in runs], rank)
+
+
+def _metric(name: str, runs: Sequence[Run], rank: int) -> Column:
+    number = words.short if is_terminal() else repr
+    found = [run.latest.get(name) for run in runs]
+    cells = ["" if value is None else number(value) for value in found]
+    return Column(name, cells, rank, is_number=True)
+
+
+def _best(run: Run, on_screen: bool) -> str:
+    if run.best is None:
+        return ""
+    value = words.short(run.best.value) if on_screen else repr(run.best.value)
+    return f"{run.best.metric} {value} @{run.best.step}"
+
+
+def _time(ms: int | None, on_screen: bool) -> str:
+    return words.ago(ms) if on_screen else words.iso(ms) or ""
+
+
+def as_object(run: Run) -> dict[str, Any]:
+    """Return what --json prints of a run."""
+    best = run.best
+    return {
+        "run_id": run.id,
+        "name": run.name,
+        "experiment": run.experiment,
+        "status": run.status,
+        "started": words.iso(run.listed.started_ms),
+        "ended": words.iso(run.listed.ended_ms),
+        "duration_s": run.duration_s,
+        "user": run.listed.user,
+        "deleted": run.is_deleted,
+        "params": run.params,
+        "metrics": run.latest,
+        "best": {"metric": best.metric, "value": best.value, "step": best.step} if best else None,
+        "verdict": run.tags.get(VERDICT_TAG),
+    }

@@ -1,0 +1,105 @@
+"""Print a table: fitted to a terminal, or as lines with tabs for other programs."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from runback.cli.shared import is_terminal
+from runback.terminal import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+GAP = 2
+WIDEST = 40
+STYLES = {
+    "RUNNING": "green",
+    "FAILED": "red",
+    "KILLED": "yellow",
+    "LOST": "yellow",
+    "identical": "green",
+    "different": "red",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column. rank: the higher, the sooner it is left out of a narrow terminal; 0 never is."""
+
+    name: str
+    cells: Sequence[str]
+    rank: int = 0
+    is_number: bool = False
+
+    @property
+    def width(self) -> int:
+        return min(WIDEST, max([len(self.name), *map(len, self.cells)]))
+
+
+def show(columns: Sequence[Column], note: Callable[[str], None] | None = None) -> None:
+    """Print the columns side by side.
+
+    note: told on a terminal which columns it has no room for.
+    """
+    if is_terminal():
+        _fitted(columns, note)
+    else:
+        names = "\t".join(_flat(column.name) for column in columns)
+        rows = zip(*(_all_flat(column.cells) for column in columns), strict=True)
+        sys.stdout.write("\n".join([names, *map("\t".join, rows)]) + "\n")
+
+
+def _all_flat(cells: Sequence[str]) -> Sequence[str]:
+    # Asked of all at once: ten thousand cells of a column are nearly always printable.
+    return cells if "".join(cells).isprintable() else [_flat(cell) for cell in cells]
+
+
+def _flat(text: str) -> str:
+    """Return a text as one field of a line."""
+    if text.isprintable():
+        return text
+    return printable(text).replace("\n", "\\n")
+
+
+def _fitted(columns: Sequence[Column], note: Callable[[str], None] | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    kept = fitting(columns, console.width)
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    for column in kept:
+        table.add_column(
+            _flat(column.name),
+            no_wrap=True,
+            overflow="ellipsis",
+            justify="right" if column.is_number else "left",
+        )
+    for row in zip(*(column.cells for column in kept), strict=True):
+        table.add_row(*(Text(_flat(cell), style=STYLES.get(cell, "")) for cell in row))
+    console.print(table)
+    left_out = [column.name for column in columns if column not in kept]
+    if left_out and note:
+        note(", ".join(map(_flat, left_out)))
+
+
+def fitting(columns: Sequence[Column], width: int) -> list[Column]:
+    """Return the columns that a terminal has room for: those of the lowest ranks."""
+    kept = list(columns)
+    while sum(column.width + GAP for column in kept) - GAP > width:
+        last = max(kept, key=lambda column: column.rank)
+        if last.rank == 0:
+            break
+        kept = [column for column in kept if column is not last]
+    return kept
+
+
+def dim(text: str) -> None:
+    """Print a remark below a table, to the person at the terminal."""
+    if is_terminal():
+        click.echo(click.style(printable(text), dim=True))

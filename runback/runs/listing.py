@@ -1,0 +1,77 @@
+"""Say which runs there are: newest first, filtered, sorted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from runback.errors import NoSuchExperiment
+from runback.runs import filters
+from runback.runs.run import Run
+from runback.store import listing
+from runback.store.alive import lives
+from runback.store.readable import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from runback.runs.filters import Filter
+
+
+@dataclass(frozen=True)
+class Selection:
+    """runs: in order. hidden: how many more there are, beyond the limit."""
+
+    runs: list[Run]
+    hidden: int = 0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What to list. sort: a name, as in a filter. limit: at most so many; all of them if None."""
+
+    filters: Sequence[Filter] = ()
+    sort: str | None = None
+    descending: bool = False
+    limit: int | None = None
+    experiment: str | None = None
+    stages: Sequence[str] = field(default=(listing.ACTIVE,))
+
+
+def select(root: Path, wish: Wish) -> Selection:
+    """Return the runs of the store in `root`. Raises StoreError, NoSuchExperiment, UnknownName."""
+    # Only what the database sorts and counts itself need not be read whole.
+    few = wish.limit if not (wish.filters or wish.sort) else None
+    with readable(root) as connection:
+        rows = listing.newest(connection, wish.stages, wish.experiment, few)
+        if not rows and wish.experiment is not None:
+            known = listing.experiments(connection)
+            if wish.experiment not in known:
+                raise NoSuchExperiment(wish.experiment, root, known)
+        alive = lives(connection, root, rows)
+        total = listing.count(connection, wish.stages, wish.experiment) if few else len(rows)
+    runs = [Run(root, row, alive.get(row.run_id)) for row in rows]
+    found = filters.selected(runs, wish.filters)
+    if wish.sort:
+        found = filters.ordered(found, wish.sort, wish.descending)
+    shown = found[: wish.limit]
+    return Selection(shown, (total if few else len(found)) - len(shown))
+
+
+def differing(runs: Sequence[Run]) -> list[str]:
+    """Return the params whose values are not the same in all of the runs, in alphabetical order."""
+    if len(runs) < 2:
+        return []
+    first = runs[0].params
+    names = {name for run in runs for name in run.params}
+    return sorted(
+        name for name in names if any(run.params.get(name) != first.get(name) for run in runs)
+    )
+
+
+def metric_names(runs: Iterable[Run]) -> list[str]:
+    """Return the runs' metrics: primary ones, then those of validation, then the others."""
+    names = {name for run in runs for name in run.latest}
+    primary = {run.primary_metric.name for run in runs if run.primary_metric}
+    return sorted(names, key=lambda name: (name not in primary, not name.startswith("val"), name))
