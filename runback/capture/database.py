@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from runback.capture.source import Glimpse
 from runback.store.export import Reader, reading
-from runback.store.tables import SESSION_TAG
+from runback.store.tags import SESSION_TAG
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -41,7 +41,7 @@ class RunContext:
     def tags(self) -> Mapping[str, str]:
         """Return the tag of this process's runs, and look for a new one soon."""
         from runback.capture.recorder import Recorder
-        from runback.store.tables import SESSION_TAG
+        from runback.store.tags import SESSION_TAG
 
         if self._recorder is None:
             self._recorder = Recorder()

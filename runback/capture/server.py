@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runback.capture.source import Glimpse
 from runback.record.metrics import LARGEST, Point
-from runback.store.tables import SESSION_TAG
+from runback.store.tags import SESSION_TAG
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,6 +17,7 @@ VERBS = {
     "index": "index:index",
     "verify": "verify:verify",
     "ui": "ui:ui",
+    "import": "importing:import_",
 }
 
 

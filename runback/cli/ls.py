@@ -9,19 +9,19 @@ import click
 from runback.cli import table, words
 from runback.cli.shared import is_terminal, json_option, print_json, quiet_option, store_option
 from runback.cli.table import Column
-from runback.runs.filters import parse
 from runback.runs.listing import Wish, differing, metric_names, select
 from runback.store.listing import ACTIVE, DELETED
+from runback.store.tags import VERDICT_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from runback.runs.filters import Filter
     from runback.runs.listing import Selection
     from runback.runs.run import Run
 
 ON_A_SCREEN = 50
-VERDICT_TAG = "runback.verdict"
 
 
 @click.command()
@@ -64,8 +64,8 @@ def ls(
     if limit is None and is_terminal() and not (everything or as_json or quiet):
         limit = ON_A_SCREEN
     stages = (DELETED,) if deleted else (ACTIVE,)
-    conditions = [parse(text) for text in filters]
-    found = select(store.absolute(), Wish(conditions, sort, reverse, limit, experiment, stages))
+    wish = Wish(_conditions(filters), sort, reverse, limit, experiment, stages)
+    found = select(store.absolute(), wish)
     if quiet:
         click.echo("".join(f"{run.id}\n" for run in found.runs), nl=False)
     elif as_json:
@@ -73,6 +73,14 @@ def ls(
     else:
         _show(found, everything, bool(filters or deleted or experiment))
     return 0
+
+
+def _conditions(texts: Sequence[str]) -> list[Filter]:
+    if not texts:
+        return []
+    from runback.runs.filters import parse
+
+    return [parse(text) for text in texts]
 
 
 def _show(found: Selection, everything: bool, is_selection: bool) -> None:
@@ -101,8 +109,8 @@ def columns(runs: Sequence[Run], everything: bool = False) -> list[Column]:
     )
     found = [
         *heads,
-        *(_param(name, runs, 20 + 2 * i) for i, name in enumerate(params)),
-        *(_metric(name, runs, 9 + 2 * i) for i, name in enumerate(metric_names(runs))),
+        *_params(runs, params),
+        *_metrics(runs),
     ]
     if any(run.best for run in runs):
         found.append(Column("BEST", [_best(run, on_screen) for run in runs], 3))
@@ -111,15 +119,19 @@ def columns(runs: Sequence[Run], everything: bool = False) -> list[Column]:
     return found
 
 
-def _param(name: str, runs: Sequence[Run], rank: int) -> Column:
-    return Column(name, [run.params.get(name, "") for run in runs], rank)
+def _params(runs: Sequence[Run], names: Sequence[str]) -> Iterator[Column]:
+    params = [run.params for run in runs]
+    for i, name in enumerate(names):
+        yield Column(name, [values.get(name, "") for values in params], 20 + 2 * i)
 
 
-def _metric(name: str, runs: Sequence[Run], rank: int) -> Column:
+def _metrics(runs: Sequence[Run]) -> Iterator[Column]:
     number = words.short if is_terminal() else repr
-    found = [run.latest.get(name) for run in runs]
-    cells = ["" if value is None else number(value) for value in found]
-    return Column(name, cells, rank, is_number=True)
+    latest = [run.latest for run in runs]
+    for i, name in enumerate(metric_names(runs)):
+        found = [values.get(name) for values in latest]
+        cells = ["" if value is None else number(value) for value in found]
+        yield Column(name, cells, 9 + 2 * i, is_number=True)
 
 
 def _best(run: Run, on_screen: bool) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runback.errors import NoSuchExperiment
-from runback.runs import filters
 from runback.runs.run import Run
 from runback.store import listing
 from runback.store.alive import lives
@@ -52,11 +51,16 @@ def select(root: Path, wish: Wish) -> Selection:
         alive = lives(connection, root, rows)
         total = listing.count(connection, wish.stages, wish.experiment) if few else len(rows)
     runs = [Run(root, row, alive.get(row.run_id)) for row in rows]
-    found = filters.selected(runs, wish.filters)
-    if wish.sort:
-        found = filters.ordered(found, wish.sort, wish.descending)
+    found = _chosen(runs, wish) if wish.filters or wish.sort else runs
     shown = found[: wish.limit]
     return Selection(shown, (total if few else len(found)) - len(shown))
+
+
+def _chosen(runs: list[Run], wish: Wish) -> list[Run]:
+    from runback.runs import filters
+
+    found = filters.selected(runs, wish.filters)
+    return filters.ordered(found, wish.sort, wish.descending) if wish.sort else found
 
 
 def differing(runs: Sequence[Run]) -> list[str]:

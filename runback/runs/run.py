@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from runback.store import listing, models
+from runback.store import listing
 from runback.store.alive import Life, lives
-from runback.store.find import BEST_TAG, PRIMARY_TAG
 from runback.store.readable import readable
+from runback.store.tags import BEST_TAG, PRIMARY_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,6 +124,8 @@ class Run:
     @property
     def models(self) -> list[Model]:
         """Return the run's logged models, by step."""
+        from runback.store import models
+
         with readable(self.root) as connection:
             return models.of_runs(connection, [self.id]).get(self.id, [])
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from runback.store import running
-from runback.store.identity import known_id
-from runback.store.schema import has_table
-from runback.store.tables import SESSION_TAG
+from runback.store.tags import SESSION_TAG
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,11 +30,16 @@ class Life(Enum):
 def lives(connection: sqlite3.Connection, root: Path, runs: Iterable[Listed]) -> dict[str, Life]:
     """Return what is known of each of the runs whose status is RUNNING."""
     unended = [run for run in runs if run.status == "RUNNING"]
-    owners = _owners(connection) if unended else {}
+    if not unended:
+        return {}
+    owners = _owners(connection)
     return {run.run_id: _life(root, run, owners.get(run.run_id, "")) for run in unended}
 
 
 def _life(root: Path, run: Listed, owner: str) -> Life:
+    from runback.store import running  # what it imports is a tenth of `runback ls`
+    from runback.store.identity import known_id
+
     names = [run.run_id]
     if session := run.tags.get(SESSION_TAG):
         names.append(running.SESSION + session)
@@ -51,6 +53,8 @@ def _life(root: Path, run: Listed, owner: str) -> Life:
 
 def _owners(connection: sqlite3.Connection) -> dict[str, str]:
     """Return the store that records each run, as the last index saw it."""
+    from runback.store.schema import has_table
+
     if not has_table(connection, "runback_runs"):
         return {}
     return dict(connection.execute("SELECT run_uuid, owner FROM runback_runs").fetchall())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from runback.errors import AmbiguousRun, NoBest, NoRecord, NoStore, NoSuchRun, StoreError
 from runback.store.places import scan
 from runback.store.readable import readable
+from runback.store.tags import BEST_TAG, PRIMARY_TAG
 
 if TYPE_CHECKING:
     import sqlite3
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from runback.store.places import Places
 
 LATEST, BEST = "@latest", "@best"
-# The training's own word for what counts: name and goal.
-PRIMARY_TAG = "runback.primary_metric"
-BEST_TAG = "runback.best"
 
 
 def find_id(root: Path, text: str) -> str:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
-import socket
 from typing import TYPE_CHECKING
 
 from runback.locked import locked
@@ -33,6 +31,8 @@ def store_id(root: Path) -> str:
             return str(known["id"])
         for left_over in (folder / "running").glob("*"):  # of the store that this is a copy of
             left_over.unlink()
+        import secrets
+
         chosen = f"{host_name()}-{secrets.token_hex(4)}"
         files.replace(path, json.dumps({"id": chosen, "inode": inode}).encode())
         return chosen
@@ -45,6 +45,8 @@ def known_id(root: Path) -> str:
 
 def host_name() -> str:
     """Return this machine's name, in a container that of its host, fit for the name of a file."""
+    import socket  # half of what `runback ls` would import
+
     name = os.environ.get("RUNBACK_HOST") or socket.gethostname()
     return re.sub(r"[^A-Za-z0-9._-]", "-", name)[:60] or "store"
 

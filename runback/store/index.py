@@ -30,7 +30,7 @@ from runback.store.reconcile import AWAY, Reconciler
 from runback.store.report import Report
 from runback.store.schema import opened
 from runback.store.seen import Memory
-from runback.store.tables import SESSION_TAG
+from runback.store.tags import SESSION_TAG
 
 if TYPE_CHECKING:
     import sqlite3

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# The tag by which capture finds the runs of its own process.
-SESSION_TAG = "runback.session"
-
 
 @dataclass(frozen=True)
 class Table:
