@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import os
-import tarfile
-import zlib
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 from runback.errors import RecordError
-from runback.record import fields, files, manifest, metrics, state
+from runback.record import archive, fields, files, manifest, metrics, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -97,7 +93,7 @@ def _folder(expected: dict[str, Any], folder: Path, prefix: str) -> Iterator[str
 
 def _compared(expected: dict[str, Any], folder: Path, prefix: str) -> Iterator[str]:
     for name, known in sorted(expected.items()):
-        if not _is_inside(name):
+        if not archive.is_inside(name):
             yield f"{prefix}{name!r}: leads out of its folder"
             continue
         if not isinstance(known, dict) or "error" in known:
@@ -112,10 +108,6 @@ def _compared(expected: dict[str, Any], folder: Path, prefix: str) -> Iterator[s
             yield f"{prefix}{name}: differs from its digest"
 
 
-def _is_inside(name: str) -> bool:
-    return bool(name) and not name.startswith("/") and ".." not in name.split("/")
-
-
 def _code(record: Path, code: Any) -> Iterator[str]:
     """Compare the files in code.tar.gz with the digests that were taken at the run's start."""
     if code is None:
@@ -125,50 +117,10 @@ def _code(record: Path, code: Any) -> Iterator[str]:
         yield "manifest.json: has no digests of the code"
         return
     try:
-        found = _members(path, len(expected), code.get("size_bytes"))
+        found = archive.digests(path, len(expected), code.get("size_bytes"))
     except RecordError as error:
         yield _worded(error)
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
-        yield f"{files.CODE}: {error}"
     else:
         for name in sorted(expected.keys() | found.keys()):
             if expected.get(name) != found.get(name):
                 yield f"{files.CODE}: {name!r} is not what was run"
-
-
-def _members(path: Path, count: int, size_bytes: Any) -> dict[str, str]:
-    """Return the digest of each file in an archive. Raises ValueError at more than it says."""
-    size = size_bytes if isinstance(size_bytes, int) else 0
-    found: dict[str, str] = {}
-    packed = os.fdopen(files.open_plain(path), "rb")
-    # Headers, names and padding of each file, and the end of the archive.
-    with (
-        packed as file,
-        tarfile.open(
-            fileobj=cast("IO[bytes]", _Bounded(file, size + (count + 10) * 8192)), mode="r|"
-        ) as tar,
-    ):
-        for member in tar:
-            found[member.name] = _digest(tar, member)
-    return found
-
-
-class _Bounded:
-    """Unpacks gzip up to a limit, whatever sizes the archive claims."""
-
-    def __init__(self, file: BinaryIO, limit: int) -> None:
-        self._file = gzip.GzipFile(fileobj=file)
-        self._left = limit
-
-    def read(self, size: int) -> bytes:
-        self._left -= size
-        if self._left < -tarfile.RECORDSIZE:
-            raise ValueError("holds more than its manifest says")
-        return self._file.read(size)
-
-
-def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
-    if member.issym():
-        return "sha256:" + hashlib.sha256(os.fsencode(member.linkname)).hexdigest()
-    content = tar.extractfile(member) if member.isreg() else None
-    return "sha256:" + hashlib.sha256(content.read()).hexdigest() if content else "other"
