@@ -19,10 +19,21 @@ RunbackError
 ├── NoSuchExperiment     no experiment is called that
 ├── FilterError          a condition that cannot be read
 ├── UnknownName          no run has a field, metric or param of that name
+├── NoSuchMetric         none of these runs has a metric or param of that name
+├── UnknownFormat        a picture in a format that is not written
+├── PackageMissing       a Python package that is not installed here
+├── NoGoal               nobody says which way a metric is better
 ├── NoBest               no run says which of its metrics counts
 ├── NoRecord             the run's folder is not here
 ├── PortTaken            somebody else listens there
+├── WrongArguments       what init() or checkpoint() was given, all problems at once
+├── CheckpointFailed     a disk, a database or MLflow refused a checkpoint
+├── RunElsewhere         a run that another store records cannot be continued here
+├── RunActive            another run is active in this thread
 ├── ParamsError          parameters out of range or unknown, all at once
+├── NoKeepsake           no repository of Keepsake where it was looked for
+├── RemoteRepository     a repository of Keepsake that is not on this machine
+├── RepositoryError      a repository of Keepsake that cannot be read
 ├── DatasetError         a data set that cannot be had or read
 └── DeterminismError     a switch that did not take
 
@@ -31,6 +42,7 @@ Standard library only, Python 3.9: the launcher runs before there is an environm
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -197,6 +209,42 @@ class UnknownName(RunbackError):
         )
 
 
+class NoSuchMetric(RunbackError):
+    exit_status = 2
+
+    def __init__(self, name: str, runs: Sequence[str], known: Sequence[str], kind: str) -> None:
+        none = f"run {runs[0]} has no" if len(runs) == 1 else f"none of {len(runs)} runs has a"
+        super().__init__(
+            f'{none} {kind} called "{name}"',
+            f"{kind}s: {', '.join(known[:20]) or 'none'}",
+        )
+
+
+class UnknownFormat(RunbackError):
+    exit_status = 2
+
+    def __init__(self, path: Path, known: Sequence[str]) -> None:
+        super().__init__(
+            f"{path} has no ending that says a format: one of {', '.join(known)}",
+            f"runback plot RUN -o {path.stem or 'curves'}{known[0]}",
+        )
+
+
+class PackageMissing(RunbackError):
+    def __init__(self, package: str, what: str) -> None:
+        super().__init__(f"{what} needs {package}, not installed here", f"pip install {package}")
+
+
+class NoGoal(RunbackError):
+    exit_status = 2
+
+    def __init__(self, metric: str) -> None:
+        super().__init__(
+            f'is more of "{metric}" better, or less? no run says so, nor does its name',
+            f"runback best --metric {quote(metric)} --maximize   # or --minimize",
+        )
+
+
 class NoBest(RunbackError):
     def __init__(self, root: Path) -> None:
         super().__init__(
@@ -222,6 +270,37 @@ class PortTaken(RunbackError):
         )
 
 
+class WrongArguments(RunbackError, ValueError):
+    exit_status = 2
+
+    def __init__(self, call: str, problems: Sequence[str]) -> None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{count} in {call}()\n  " + "\n  ".join(problems))
+        self.problems = list(problems)
+
+
+class CheckpointFailed(RunbackError):
+    def __init__(self, what: str, reason: str, where: Path) -> None:
+        super().__init__(f"{what}: {reason}", f"df -h {where}   # the run itself goes on")
+
+
+class RunElsewhere(RunbackError):
+    def __init__(self, run_id: str, owner: str, here: str) -> None:
+        super().__init__(
+            f"run {run_id[:8]} is recorded by the store {owner}, and this is {here}: "
+            "what is logged here would not get into its record",
+            f"runback checkout {run_id[:8]}   # its code and checkpoint, for a new run",
+        )
+
+
+class RunActive(RunbackError):
+    def __init__(self, active: str, wanted: str) -> None:
+        super().__init__(
+            f"run {active[:8]} is active in this thread, and {wanted[:8]} cannot be beside it",
+            "mlflow.end_run() ends it",
+        )
+
+
 class ParamsError(RunbackError):
     exit_status = 2
 
@@ -231,6 +310,29 @@ class ParamsError(RunbackError):
             f"{count} in the parameters\n  " + "\n  ".join(problems), f"python {script} --help"
         )
         self.problems = list(problems)
+
+
+class NoKeepsake(RunbackError):
+    def __init__(self, where: Path, looked_for: str) -> None:
+        super().__init__(
+            f"{where} has no repository of Keepsake: {looked_for}",
+            "runback import keepsake FOLDER   # that of repository.json or of keepsake.yaml",
+        )
+
+
+class RemoteRepository(RunbackError):
+    def __init__(self, address: str) -> None:
+        copy = "aws s3 sync" if address.startswith("s3") else "gcloud storage rsync -r"
+        super().__init__(
+            f"{address} is not on this machine; a repository is read from a folder",
+            f"mkdir keepsake-copy && {copy} '{address}' keepsake-copy "
+            "&& runback import keepsake keepsake-copy",
+        )
+
+
+class RepositoryError(RunbackError):
+    def __init__(self, where: Path | str, reason: str) -> None:
+        super().__init__(f"{where} {reason}", "runback import keepsake FOLDER")
 
 
 class DatasetError(RunbackError):

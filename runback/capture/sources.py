@@ -23,7 +23,7 @@ def databases() -> Iterator[Database]:
     makes one), which MLflow keeps in a private map; a test watches that it does.
     """
     for uri in _uris():
-        path = _file(uri) if uri.startswith("sqlite:") else None
+        path = sqlite_file(uri)
         if path is not None and path.exists():
             yield Database(path)
 
@@ -44,11 +44,13 @@ def sources() -> Iterator[Source]:
     yield from servers()
 
 
-def _file(uri: str) -> Path | None:
-    """Return the file that SQLAlchemy opens for a URI.
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file that SQLAlchemy opens for a URI, None if it is no SQLite file.
 
     MLflow quotes its default one as a URL (`my%20project`), and SQLAlchemy unquotes it.
     """
+    if not uri.startswith("sqlite:"):
+        return None
     from sqlalchemy.engine import make_url
 
     name = make_url(uri).database

@@ -1,1 +1,9 @@
-"""Keep checkpoints while a training runs, over MLflow, and take a run up again."""
+"""Keep checkpoints of a run while it goes on: what `import runback` gives to a training."""
+
+from __future__ import annotations
+
+from runback.checkpoints.experiment import Experiment
+from runback.checkpoints.saved import Checkpoint
+from runback.checkpoints.start import init, resume
+
+__all__ = ["Checkpoint", "Experiment", "init", "resume"]

@@ -1,0 +1,88 @@
+"""What an experiment says of its checkpoints: the latest and the best, as the store has them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runback.errors import RecordError
+from runback.record import checkpoint
+from runback.store.places import local_path
+from runback.store.tags import BEST_TAG, PRIMARY_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlflow.entities import LoggedModel, Run
+
+    from runback.checkpoints.publish import Publisher
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was kept at a step.
+
+    path: its file or folder in the store, to be read and not written; None if it has
+    metrics alone. model_id: of MLflow's logged model, None without files.
+    """
+
+    step: int
+    metrics: dict[str, float]
+    path: Path | None = None
+    model_id: str | None = None
+
+
+def latest(publisher: Publisher) -> Checkpoint | None:
+    """Return the checkpoint with files of the greatest step, None if there is none."""
+    run = publisher.run()
+    return next(_whole(publisher, run), None)
+
+
+def best(publisher: Publisher) -> Checkpoint | None:
+    """Return the checkpoint with the best value of the primary metric, None if there is none.
+
+    It has no path if only metrics were logged at that step.
+    """
+    run = publisher.run()
+    known = best_known(run.data.tags)
+    if known is None:
+        return None
+    if known.get("model_id"):
+        return next(_whole(publisher, run, known["model_id"]), None)
+    name = run.data.tags.get(PRIMARY_TAG, "").rpartition(" ")[0]
+    return Checkpoint(known["step"], {name: known["value"]})
+
+
+def best_known(tags: dict[str, str]) -> dict[str, Any] | None:
+    """Return what a run's tags say of its best value: value, step, model_id; None if nothing."""
+    try:
+        found = json.loads(tags.get(BEST_TAG, "null"))
+        return {**found, "value": float(found["value"]), "step": int(found["step"])}
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _whole(publisher: Publisher, run: Run, model_id: str | None = None) -> Iterator[Checkpoint]:
+    """Yield the run's checkpoints that are ready, the latest first; or the one asked for."""
+    outputs = run.outputs.model_outputs if run.outputs else []
+    found = [output for output in outputs if model_id in (None, output.model_id)]
+    for output in sorted(found, key=lambda output: output.step, reverse=True):
+        if model := publisher.model(output.model_id):
+            metrics = {metric.key: metric.value for metric in model.metrics or ()}
+            path, metrics = _content(publisher, model, metrics)
+            yield Checkpoint(output.step, metrics, path, output.model_id)
+
+
+def _content(
+    publisher: Publisher, model: LoggedModel, metrics: dict[str, float]
+) -> tuple[Path, dict[str, float]]:
+    """Return the file or folder of a model, and its metrics exactly as they were logged."""
+    here = local_path(model.artifact_location)
+    folder = Path(here) if here else publisher.download(model.model_id)
+    try:
+        kept = checkpoint.read(folder, model.model_id)
+    except RecordError:
+        return folder, metrics  # somebody else's model: all of it
+    return folder / kept.path, kept.metrics

@@ -1,0 +1,141 @@
+"""Begin an experiment: a new run, one that is active already, or one that ended."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runback.capture.sources import sqlite_file
+from runback.checkpoints.experiment import Experiment
+from runback.checkpoints.publish import Publisher, failing
+from runback.checkpoints.values import params_of
+from runback.errors import RecordError, RunActive, RunElsewhere, WrongArguments
+from runback.record import files, manifest
+from runback.store.find import find_id
+from runback.store.identity import store_id
+from runback.store.places import local_path
+from runback.tracking import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlflow.entities import Run
+
+
+def init(
+    path: str | os.PathLike[str] = ".",
+    params: Mapping[str, Any] | None = None,
+    experiment: str | None = None,
+    name: str | None = None,
+) -> Experiment:
+    """Begin an experiment: start an MLflow run, or join the active one, and log the params.
+
+    path: the project's folder, or a file in it; its store is `mlflow.db` and `mlruns/`
+    there, made if missing, unless MLFLOW_TRACKING_URI or mlflow.set_tracking_uri says
+    otherwise. experiment: the group of runs. name: the run's; MLflow makes one up if None.
+    Code, environment and machine are recorded as of any run (RUNBACK_RECORD=0: not).
+    Raises WrongArguments before anything is logged, StoreError, CheckpointFailed.
+    """
+    problems: list[str] = []
+    project = _project(path, problems)
+    active = _active()
+    wanted = params_of(params, active.data.params if active else {}, problems)
+    for what, given in (("experiment", experiment), ("name", name)):
+        if given is not None and not (isinstance(given, str) and given):
+            problems.append(f"{what} is {given!r}, not a name"[:100])
+        elif given is not None and active:
+            problems.append(f"{what} is given, and run {active.info.run_id[:8]} is active already")
+    if problems:
+        raise WrongArguments("init", problems)
+    if not active:
+        connect(project)
+    with failing("the run cannot begin", project):
+        joins = active or os.environ.get("MLFLOW_RUN_ID")
+        publisher = Publisher(active or _started(experiment, name), project)
+        publisher.log_params(wanted)
+        return Experiment(publisher, is_ours=active is None, is_new=not joins)
+
+
+def resume(run: str, path: str | os.PathLike[str] = ".") -> Experiment:
+    """Continue a run in this process: what is logged from now on is the same run's.
+
+    run: an id, the beginning of one, a name, @latest or @best (of a tracking server, an
+    id). path: as for init. `latest` and `best` of what is returned say where to go on.
+    Raises NoSuchRun, AmbiguousRun, RunElsewhere (a run that another machine records),
+    RunActive, StoreError, CheckpointFailed.
+    """
+    problems: list[str] = []
+    project = _project(path, problems)
+    if not isinstance(run, str) or not run:
+        problems.append(f"run is {run!r}, not the id or name of one"[:100])
+    if problems:
+        raise WrongArguments("resume", problems)
+    active = _active()
+    if not active:
+        connect(project)
+    with failing(f'run "{run}" cannot go on', project):
+        found = _found(run)
+        if active and active.info.run_id != found.info.run_id:
+            raise RunActive(active.info.run_id, found.info.run_id)
+        # Held before it is RUNNING: an index would take it for one that was killed.
+        going_on = Experiment(Publisher(found, project), is_ours=active is None, is_new=False)
+        try:
+            going_on.start()
+        except BaseException:
+            going_on.release()
+            raise
+        return going_on
+
+
+def _project(path: Any, problems: list[str]) -> Path:
+    try:
+        project = Path(path).absolute()
+    except TypeError:
+        problems.append(f"path is {path!r}, not a path"[:100])
+        return Path()
+    if not project.exists():
+        problems.append(f"path {str(path)!r} does not exist")
+    return project if project.is_dir() else project.parent
+
+
+def _active() -> Run | None:
+    """Return the run that is active in this thread, as the store has it."""
+    if "mlflow" not in sys.modules:
+        return None
+    import mlflow
+
+    active = mlflow.active_run()
+    return mlflow.get_run(active.info.run_id) if active else None
+
+
+def _started(experiment: str | None, name: str | None) -> Run:
+    import mlflow
+
+    if experiment:
+        mlflow.set_experiment(experiment)
+    return mlflow.start_run(run_name=name)
+
+
+def _found(text: str) -> Run:
+    """Return the run that is meant, if it is this store's to go on with."""
+    import mlflow
+
+    database = sqlite_file(mlflow.get_tracking_uri())
+    if database is None or database.name != "mlflow.db":
+        return mlflow.get_run(text)
+    found = mlflow.get_run(find_id(database.parent, text))
+    _refuse_elsewhere(found, database.parent)
+    return found
+
+
+def _refuse_elsewhere(run: Run, root: Path) -> None:
+    """Raise RunElsewhere if another store writes the run's record: it would lack what comes."""
+    artifacts = local_path(run.info.artifact_uri)
+    try:
+        known = manifest.read(files.folder_of(Path(artifacts or "/")), run.info.run_id)
+    except RecordError:
+        return  # none, or damaged: this store may write it
+    if known["store"] != store_id(root):
+        raise RunElsewhere(run.info.run_id, known["store"], store_id(root))
