@@ -13,6 +13,7 @@ RunbackError
 ├── StoreError           the tracking store cannot be used as it is
 │   └── NoStore          there is none where it was looked for
 ├── RecordError          a file of a run's record is not what it should be
+│   └── WrongDigest      it is there, and not what was recorded
 ├── CaptureError         a run could not be recorded from its start
 ├── NoSuchRun            nothing here is called that
 ├── AmbiguousRun         several runs are called that
@@ -20,11 +21,21 @@ RunbackError
 ├── FilterError          a condition that cannot be read
 ├── UnknownName          no run has a field, metric or param of that name
 ├── NoSuchMetric         none of these runs has a metric or param of that name
+├── NoMetrics            runs that logged no metric
 ├── UnknownFormat        a picture in a format that is not written
 ├── PackageMissing       a Python package that is not installed here
 ├── NoGoal               nobody says which way a metric is better
 ├── NoBest               no run says which of its metrics counts
 ├── NoRecord             the run's folder is not here
+├── NoCode               the run's record has no code
+├── NoCheckpoint         the run has no such checkpoint
+├── NoSuchFile           the run has no such file
+├── AmbiguousFile        several of its files are called that
+├── FolderTaken          what is there would be overwritten
+├── CannotReplace        a file stands where a folder comes, or the other way round
+├── RunGoesOn            a run that goes on, or may, and is not to be removed
+├── RegisteredModels     a run from which versions of a registered model were made
+├── NotRemoved           files that the disk or its rights would not let go
 ├── PortTaken            somebody else listens there
 ├── WrongArguments       what init() or checkpoint() was given, all problems at once
 ├── CheckpointFailed     a disk, a database or MLflow refused a checkpoint
@@ -46,7 +57,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -158,6 +169,11 @@ class RecordError(RunbackError):
         self.reason = reason
 
 
+class WrongDigest(RecordError):
+    def __init__(self, path: Path, what: str, expected: str, found: str) -> None:
+        super().__init__(path, f"is damaged: {what}\n  recorded {expected}\n  found    {found}")
+
+
 class CaptureError(RunbackError):
     def __init__(self, run_id: str, reason: str) -> None:
         super().__init__(
@@ -220,6 +236,12 @@ class NoSuchMetric(RunbackError):
         )
 
 
+class NoMetrics(RunbackError):
+    def __init__(self, runs: Sequence[str]) -> None:
+        of = f"run {runs[0]} has" if len(runs) == 1 else f"the {len(runs)} runs have"
+        super().__init__(f"{of} no metrics yet", "runback ls shows what each run has")
+
+
 class UnknownFormat(RunbackError):
     exit_status = 2
 
@@ -259,6 +281,93 @@ class NoRecord(RunbackError):
             f"run {run_id[:8]} has no folder in {mlruns}",
             "runback index   # begins a record of a run of this machine; "
             "else copy its folder from the machine that has it",
+        )
+
+
+class RunGoesOn(RunbackError):
+    def __init__(self, here: Sequence[str], perhaps: Sequence[str]) -> None:
+        if here:
+            super().__init__(
+                f"{_short(here)}: recorded by a process of this machine at this moment",
+                "runback ps   # what runs, and where",
+            )
+            return
+        super().__init__(
+            f"{_short(perhaps)}: RUNNING, and not on this machine; perhaps it goes on elsewhere",
+            "runback index, after an rsync, brings its end; --force does not wait for it",
+        )
+
+
+class RegisteredModels(RunbackError):
+    def __init__(self, versions: Sequence[str], runs: Sequence[str]) -> None:
+        more = f" and {len(versions) - 5} more" if len(versions) > 5 else ""
+        super().__init__(
+            f"{_short(runs)}: registered as {', '.join(versions[:5])}{more}",
+            "--force removes these versions too: models:/… loads them no more",
+        )
+
+
+class NotRemoved(RunbackError):
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        shown = "\n  ".join(f"{path} {reason}" for path, reason in list(reasons.items())[:10])
+        super().__init__(
+            f"removed from the lists, and not from the disk\n  {shown}",
+            "runback index   # removes them, when they can be",
+        )
+
+
+def _short(run_ids: Sequence[str]) -> str:
+    return ", ".join(run_id[:8] for run_id in run_ids)
+
+
+class NoCode(RunbackError):
+    def __init__(self, run_id: str, missing: Sequence[str]) -> None:
+        why = "; ".join(missing[:3]) or "its manifest names none"
+        super().__init__(
+            f"run {run_id[:8]} has no code in its record: {why}",
+            f"runback checkout {run_id[:8]} --only checkpoint",
+        )
+
+
+class NoCheckpoint(RunbackError):
+    def __init__(self, run_id: str, which: str, known: Sequence[str]) -> None:
+        shown = "\n  ".join(known[:10])
+        super().__init__(
+            f"run {run_id[:8]} has no checkpoint {which}"
+            + (f"; it has\n  {shown}" if known else ": none was kept"),
+            f"runback checkout {run_id[:8]} --only code" if not known else "",
+        )
+
+
+class NoSuchFile(RunbackError):
+    def __init__(self, run_id: str, name: str, near: Sequence[str], hint: str) -> None:
+        shown = f"; near it: {', '.join(near)}" if near else ""
+        super().__init__(f'run {run_id[:8]} has no file or folder "{name}"{shown}', hint)
+
+
+class AmbiguousFile(RunbackError):
+    def __init__(self, run_id: str, name: str, candidates: Sequence[str]) -> None:
+        shown = "\n  ".join(candidates[:10])
+        super().__init__(
+            f'run {run_id[:8]} has {len(candidates)} files that end in "{name}"\n  {shown}',
+            "more of its path tells them apart",
+        )
+
+
+class FolderTaken(RunbackError):
+    def __init__(self, target: Path, is_folder: bool) -> None:
+        what = "is not empty" if is_folder else "is no folder"
+        hint = "--to FOLDER checks out elsewhere"
+        super().__init__(
+            f"{target} is there and {what}: nothing was written",
+            f"{hint}; --overwrite replaces its files" if is_folder else hint,
+        )
+
+
+class CannotReplace(RunbackError):
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} {reason}: nothing was written", "--to FOLDER checks out elsewhere"
         )
 
 

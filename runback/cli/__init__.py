@@ -14,6 +14,14 @@ from runback.terminal import ended
 # Module and function of each verb, imported when asked for; in the order of --help.
 VERBS = {
     "ls": "ls:ls",
+    "ps": "ps:ps",
+    "show": "show:show",
+    "best": "best:best",
+    "plot": "plot:plot",
+    "scatter": "plot:scatter",
+    "rm": "rm:rm",
+    "restore": "rm:restore",
+    "prune": "prune:prune",
     "index": "index:index",
     "verify": "verify:verify",
     "ui": "ui:ui",

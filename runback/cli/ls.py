@@ -122,7 +122,7 @@ def columns(runs: Sequence[Run], everything: bool = False) -> list[Column]:
 def _params(runs: Sequence[Run], names: Sequence[str]) -> Iterator[Column]:
     params = [run.params for run in runs]
     for i, name in enumerate(names):
-        yield Column(name, [values.get(name, "") for values in params], 20 + 2 * i)
+        yield Column(name, [values.get(name, "") for values in params], 10 + 2 * i)
 
 
 def _metrics(runs: Sequence[Run]) -> Iterator[Column]:

@@ -6,8 +6,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import click
-
 from runback.cli.shared import is_terminal
 from runback.terminal import printable
 
@@ -40,52 +38,63 @@ class Column:
         return min(WIDEST, max([len(self.name), *map(len, self.cells)]))
 
 
-def show(columns: Sequence[Column], note: Callable[[str], None] | None = None) -> None:
-    """Print the columns side by side.
+def show(
+    columns: Sequence[Column],
+    note: Callable[[str], None] | None = None,
+    indent: int = 0,
+    heading: bool = True,
+) -> None:
+    """Print the columns side by side; nothing on a terminal if there are no rows.
 
     note: told on a terminal which columns it has no room for.
     """
     if is_terminal():
-        _fitted(columns, note)
+        if columns[0].cells:
+            _fitted(columns, note, indent, heading)
     else:
-        names = "\t".join(_flat(column.name) for column in columns)
+        names = "\t".join(flat(column.name) for column in columns)
         rows = zip(*(_all_flat(column.cells) for column in columns), strict=True)
         sys.stdout.write("\n".join([names, *map("\t".join, rows)]) + "\n")
 
 
 def _all_flat(cells: Sequence[str]) -> Sequence[str]:
     # Asked of all at once: ten thousand cells of a column are nearly always printable.
-    return cells if "".join(cells).isprintable() else [_flat(cell) for cell in cells]
+    return cells if "".join(cells).isprintable() else [flat(cell) for cell in cells]
 
 
-def _flat(text: str) -> str:
+def flat(text: str) -> str:
     """Return a text as one field of a line."""
     if text.isprintable():
         return text
     return printable(text).replace("\n", "\\n")
 
 
-def _fitted(columns: Sequence[Column], note: Callable[[str], None] | None) -> None:
+def _fitted(
+    columns: Sequence[Column], note: Callable[[str], None] | None, indent: int, heading: bool
+) -> None:
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
-    kept = fitting(columns, console.width)
-    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    kept = fitting(columns, console.width - indent)
+    table = Table(
+        box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold", show_header=heading
+    )
     for column in kept:
         table.add_column(
-            _flat(column.name),
+            flat(column.name),
             no_wrap=True,
             overflow="ellipsis",
             justify="right" if column.is_number else "left",
         )
     for row in zip(*(column.cells for column in kept), strict=True):
-        table.add_row(*(Text(_flat(cell), style=STYLES.get(cell, "")) for cell in row))
-    console.print(table)
+        table.add_row(*(Text(flat(cell), style=STYLES.get(cell, "")) for cell in row))
+    console.print(Padding(table, (0, 0, 0, indent)))
     left_out = [column.name for column in columns if column not in kept]
     if left_out and note:
-        note(", ".join(map(_flat, left_out)))
+        note(", ".join(map(flat, left_out)))
 
 
 def fitting(columns: Sequence[Column], width: int) -> list[Column]:
@@ -99,7 +108,26 @@ def fitting(columns: Sequence[Column], width: int) -> list[Column]:
     return kept
 
 
+def pairs(rows: Sequence[tuple[str, str]], indent: int = 0, style: str = "") -> None:
+    """Print names and values on a terminal, values folded below themselves."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    if rows:
+        table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_header=False)
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=WIDEST)
+        table.add_column(overflow="fold")
+        for name, value in rows:
+            table.add_row(Text(flat(name), style), Text(flat(value), style))
+        Console(highlight=False).print(Padding(table, (0, 0, 0, indent)))
+
+
 def dim(text: str) -> None:
     """Print a remark below a table, to the person at the terminal."""
     if is_terminal():
-        click.echo(click.style(printable(text), dim=True))
+        from rich.console import Console
+        from rich.text import Text
+
+        Console(highlight=False).print(Text(printable(text), style="dim"))

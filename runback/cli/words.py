@@ -17,13 +17,18 @@ def ago(ms: int | None, now_s: float | None = None) -> str:
     passed_s = (time.time() if now_s is None else now_s) - ms / 1000
     if -MINUTE < passed_s < 7 * DAY:
         return f"{duration(max(0.0, passed_s))} ago"
-    return datetime.fromtimestamp(ms / 1000).strftime("%Y-%m-%d")
+    return local(ms)[:10]
+
+
+def local(ms: int) -> str:
+    """Return a time as the clock on the wall shows it."""
+    return datetime.fromtimestamp(ms / 1000).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def duration(seconds: float) -> str:
     """Return a time in its largest sensible unit: `45 s`, `12 min`, `3.5 h`, `2 d`."""
     if seconds < 1.5 * MINUTE:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
     if seconds < 1.5 * HOUR:
         return f"{seconds / MINUTE:.0f} min"
     if seconds < 2 * DAY:

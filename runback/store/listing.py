@@ -138,3 +138,24 @@ def _condition(stages: Sequence[str], experiment: str | None) -> tuple[str, list
     if experiment is None:
         return where, [*stages]
     return f"{where} AND experiments.name = ?", [*stages, experiment]
+
+
+def unended(connection: sqlite3.Connection) -> list[Listed]:
+    """Return the runs whose status is RUNNING, newest first, without the system's metrics."""
+    where = (
+        "WHERE status = 'RUNNING' AND runs.lifecycle_stage = 'active'"
+        " ORDER BY start_time DESC, runs.rowid DESC"
+    )
+    found = _runs(connection, where, [])
+    _fill(connection, found, everything=False)
+    return list(found.values())
+
+
+def last_steps(connection: sqlite3.Connection, runs: Sequence[Listed]) -> dict[str, int]:
+    """Return the greatest step at which each run logged, the system's metrics aside."""
+    rows = connection.execute(
+        "SELECT run_uuid, MAX(step) FROM latest_metrics WHERE NOT (key >= 'system/'"
+        " AND key < 'system0') AND run_uuid IN (SELECT value FROM json_each(?)) GROUP BY run_uuid",
+        [json.dumps([run.run_id for run in runs])],
+    )
+    return dict(rows.fetchall())

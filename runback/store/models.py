@@ -66,3 +66,11 @@ def _add_metrics(connection: sqlite3.Connection, found: dict[str, Model], wanted
     for model_id, name, value in rows:
         if model := found.get(model_id):
             model.metrics[name] = math.nan if value is None else value
+
+
+def best(found: Sequence[Model], metric: str, highest: bool) -> Model | None:
+    """Return the model with the best value of the metric, of equals the first; never NaN."""
+    sign = -1 if highest else 1
+    # NaN is like nothing, itself included.
+    known = [m for m in found if metric in m.metrics and m.metrics[metric] == m.metrics[metric]]
+    return min(known, key=lambda model: sign * model.metrics[metric], default=None)

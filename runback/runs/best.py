@@ -1,0 +1,47 @@
+"""Find the run with the best value of a metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runback.errors import NoGoal, UnknownName
+from runback.runs.run import MAXIMIZE, Run, goal_of
+from runback.store import extremes, listing
+from runback.store.readable import readable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The run, and where it was best. goal: "minimize" or "maximize"."""
+
+    run: Run
+    metric: str
+    goal: str
+    value: float
+    step: int
+
+
+def best(root: Path, metric: str, goal: str | None = None, experiment: str | None = None) -> Winner:
+    """Return the run with the best value of the metric at any of its steps; NaN is never best.
+
+    goal: what the runs' own primary metric or the metric's name says, if None. Of equal
+    values the older run's. Raises NoGoal, UnknownName, StoreError.
+    """
+    with readable(root) as connection:
+        goal = goal or _goal(extremes.goals(connection, metric), metric)
+        found = extremes.best(connection, metric, goal == MAXIMIZE, experiment)
+        if found is None:
+            raise UnknownName(metric, extremes.metrics(connection)[:20])
+        (row,) = listing.with_ids(connection, [found.run_id])
+    return Winner(Run(root, row), metric, goal, found.value, found.step)
+
+
+def _goal(declared: set[str], metric: str) -> str:
+    found = next(iter(declared)) if len(declared) == 1 else goal_of(metric)
+    if found is None:
+        raise NoGoal(metric)
+    return found
