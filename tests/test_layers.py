@@ -47,7 +47,7 @@ ALLOWED = {
     },
     "keras": {"checkpoints", "errors"},
     "lightning": {"checkpoints", "errors"},
-    "keepsake": {"errors", "record", "store"},
+    "keepsake": {"errors", "keepsake", "locked", "record", "store"},
     "cli": {
         *("cli", "environment", "errors", "keepsake", "launch", "record", "runs", "store"),
         *("terminal", "ui", "__version__"),

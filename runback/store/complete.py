@@ -106,14 +106,17 @@ def _grown(before: Rows, now: Rows) -> Rows:
     """
     run, then = now["runs"][0], before["runs"][0]
     if run["status"] == "RUNNING":
-        run = {**run, "status": then.get("status"), "end_time": then.get("end_time")}
+        run = {**run, "status": then.get("status")}
+    ends: list[int] = [t for t in (run["end_time"], then.get("end_time")) if state.is_time(t)]
+    run = {**run, "end_time": max(ends, default=None)}
     kept = {column: then.get(column) for column in ("name", "lifecycle_stage", "deleted_time")}
-    merged = {table: _union(table, before.get(table, []), rows) for table, rows in now.items()}
+    merged = {table: union(table, before.get(table, []), rows) for table, rows in now.items()}
     only_before = {table: rows for table, rows in before.items() if table not in now}
     return {**only_before, **merged, "runs": [{**run, **kept}], "tags": before.get("tags", [])}
 
 
-def _union(table: str, before: list[Row], now: list[Row]) -> list[Row]:
+def union(table: str, before: list[Row], now: list[Row]) -> list[Row]:
+    """Return the rows of `now`, and those of `before` whose primary key is not among them."""
     key = KEYS.get(table, ())
     known = {tuple(row.get(column) for column in key) for row in now}
     return [*now, *(row for row in before if tuple(row.get(c) for c in key) not in known)]
