@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runback.record.metrics import Point
+from runback.record.metrics import LARGEST, Point
 from runback.store.listing import number
 
 if TYPE_CHECKING:
@@ -51,10 +51,61 @@ def points(connection: sqlite3.Connection, run_id: str, key: str) -> list[Point]
     return [_point(row) for row in connection.execute(sql, {"run": run_id, "key": key})]
 
 
+def count(connection: sqlite3.Connection, run_id: str, key: str) -> int:
+    """Return the number of points of a metric."""
+    sql = "SELECT COUNT(*) FROM metrics WHERE run_uuid = ? AND key = ?"
+    return int(connection.execute(sql, [run_id, key]).fetchone()[0])
+
+
+def by_step(
+    connection: sqlite3.Connection, run_id: str, key: str, most: int | None = None
+) -> list[Point]:
+    """Return the last point of each step. most: thin them out to some `most`, as `by_time` does."""
+    # SQLite takes the other columns from the row that has the largest rowid.
+    sql = f"{_POINTS.replace(' FROM', ', MAX(rowid) FROM')} GROUP BY step ORDER BY step"
+    return _thinned(connection, sql, {"run": run_id, "key": key}, most)
+
+
+def by_time(
+    connection: sqlite3.Connection, run_id: str, key: str, most: int | None = None
+) -> list[Point]:
+    """Return the points in the order of time.
+
+    most: thin them out to some `most`: of each stretch of as many points, the lowest, the
+    highest and the first that is not finite, so that no peak and no gap is lost.
+    """
+    sql = f"{_POINTS} ORDER BY timestamp, rowid"
+    return _thinned(connection, sql, {"run": run_id, "key": key}, most)
+
+
 def all_points(connection: sqlite3.Connection, run_id: str) -> list[Point]:
     """Return the points of all metrics of a run, in the order logged."""
     sql = f"{_COLUMNS} WHERE run_uuid = ? ORDER BY rowid"
     return [_point(row) for row in connection.execute(sql, [run_id])]
+
+
+def _thinned(
+    connection: sqlite3.Connection, sql: str, names: dict[str, str], most: int | None
+) -> list[Point]:
+    total = count(connection, names["run"], names["key"])
+    cursor = connection.execute(sql, names)
+    if most is None or total <= most:
+        return [_point(row) for row in cursor]
+    found: list[Point] = []
+    # Three of each stretch; fetched stretch by stretch: there may be millions of rows.
+    while rows := cursor.fetchmany(max(1, total * 3 // most)):
+        found += _outline([_point(row) for row in rows])
+    return found
+
+
+def _outline(stretch: list[Point]) -> list[Point]:
+    """Return the lowest, the highest and the first that is not finite, in their order."""
+    finite = [p for p in stretch if not p.is_nan and abs(p.value) < LARGEST]
+    others = [p for p in stretch if p.is_nan or abs(p.value) >= LARGEST]
+    kept = others[:1]
+    if finite:
+        kept += [min(finite, key=lambda p: p.value), max(finite, key=lambda p: p.value)]
+    return [p for p in dict.fromkeys(stretch) if p in kept]
 
 
 def _ended(
