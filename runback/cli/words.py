@@ -27,9 +27,9 @@ def local(ms: int) -> str:
 
 def duration(seconds: float) -> str:
     """Return a time in its largest sensible unit: `45 s`, `12 min`, `3.5 h`, `2 d`."""
-    if seconds < 1.5 * MINUTE:
+    if seconds < 2 * MINUTE:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
-    if seconds < 1.5 * HOUR:
+    if seconds < 2 * HOUR:
         return f"{seconds / MINUTE:.0f} min"
     if seconds < 2 * DAY:
         return f"{seconds / HOUR:.3g} h"

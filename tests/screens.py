@@ -1,0 +1,61 @@
+"""The terminal as a person sees it: a command on a terminal of a given size, its screen as text."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import sys
+import termios
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from conftest import REPOSITORY
+
+CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\x1b[()][A-Z0-9]")
+
+
+@dataclass(frozen=True)
+class Screen:
+    """status: of the exit. raw: with colours. text: without, blanks at the ends of lines cut."""
+
+    status: int
+    raw: str
+
+    @property
+    def text(self) -> str:
+        plain = CODES.sub("", self.raw).replace("\r\n", "\n")
+        return "".join(f"{line.rstrip()}\n" for line in plain.splitlines())
+
+    @property
+    def width(self) -> int:
+        return max(map(len, self.text.splitlines()), default=0)
+
+
+def on_terminal(
+    *words: str, cwd: Path, columns: int = 100, lines: int = 40, environ: Mapping[str, str] = {}
+) -> Screen:
+    """Run `python -m runback WORDS` on a terminal; stderr is on it too."""
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")
+    }
+    given = {**kept, "PYTHONPATH": str(REPOSITORY), "TERM": "xterm-256color", **environ}
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(cwd)
+        os.execve(sys.executable, [sys.executable, "-m", "runback", *words], given)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    output = b""
+    while True:
+        try:
+            part = os.read(terminal, 65_536)
+        except OSError:  # the terminal's other end is closed
+            break
+        if not part:
+            break
+        output += part
+    os.close(terminal)
+    return Screen(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode())
