@@ -31,6 +31,7 @@ RunbackError
 ├── NoCheckpoint         the run has no such checkpoint
 ├── NoSuchFile           the run has no such file
 ├── AmbiguousFile        several of its files are called that
+├── NoOpener             no program of the desktop to open a file with
 ├── FolderTaken          what is there would be overwritten
 ├── CannotReplace        a file stands where a folder comes, or the other way round
 ├── RunGoesOn            a run that goes on, or may, and is not to be removed
@@ -351,6 +352,14 @@ class AmbiguousFile(RunbackError):
         super().__init__(
             f'run {run_id[:8]} has {len(candidates)} files that end in "{name}"\n  {shown}',
             "more of its path tells them apart",
+        )
+
+
+class NoOpener(RunbackError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"no program was found to open {path}",
+            "BROWSER=PROGRAM runback open … --external names one",
         )
 
 
