@@ -42,7 +42,12 @@ def variables(root: Path, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def become(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
-    """Replace this process by `command`, found on `environ`'s PATH. Exits as a shell would."""
+    """Replace this process by `command`, found on `environ`'s PATH. Exits as a shell would.
+
+    `runback` is this project's own: the environment has its packages, not the command.
+    """
+    if command[0] == "runback":
+        command = ["python", "-m", *command]
     try:
         os.execvpe(command[0], list(command), dict(environ))
     except FileNotFoundError:
