@@ -6,6 +6,8 @@ import errno
 import gzip
 import json
 import math
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,11 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
-from conftest import plain_environ
+from conftest import REPOSITORY, plain_environ
 from keepsake import Repository, checkpoint_id, experiment_id, members_gz, plain, tar_gz
 from records import dump, is_sound, make_store, query, run_index
 
+from runback.cli import runback as verbs
 from runback.errors import (
     DiskFull,
     NoKeepsake,
@@ -763,3 +767,49 @@ def test_a_repository_that_cannot_be_read(tmp_path: Path, repository: Repository
     for harmless in ("", "[]", '{"version": 1}'):
         version.write_text(harmless)
         find(str(repository.root), tmp_path)
+
+
+PAGE = (REPOSITORY / "docs" / "keepsake.md").read_text()
+COMMANDS = sorted(set(re.findall(r"`runback ([^`]+)`|^runback (.+)$", PAGE, re.MULTILINE)))
+
+
+@pytest.mark.parametrize("text", [first or second for first, second in COMMANDS])
+def test_the_page_names_commands_that_exist(text: str) -> None:
+    assert missing_in(text.split("#")[0]) == []
+
+
+def missing_in(text: str) -> list[str]:
+    """Return the verbs and options of a command that there are not."""
+    command: click.Command | None = verbs
+    for word in shlex.split(text.split("|")[0]):
+        if isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), word)
+            if command is None:
+                return [word]
+        elif command and word.startswith("-") and word not in options_of(command):
+            return [word]
+    return []
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {option for param in command.params for option in param.opts}
+
+
+def test_that_test_can_fail() -> None:
+    assert missing_in("import wandb") == ["wandb"]
+    assert missing_in("index --dry-run --no-such") == ["--no-such"]
+    assert len(COMMANDS) > 15
+
+
+def test_the_page_names_calls_that_exist() -> None:
+    names = set(re.findall(r"`runback\.([\w.]+)", PAGE))
+    assert {"init", "resume", "runs.list", "keras.CheckpointCallback"} <= names
+    code = (
+        "import runback, runback.keras, runback.lightning\n"
+        "from operator import attrgetter\n"
+        f"[attrgetter(name)(runback) for name in {sorted(names)}]"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=plain_environ()
+    )
+    assert done.returncode == 0, done.stderr
