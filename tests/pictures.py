@@ -1,15 +1,10 @@
-"""A store with runs to draw, and a terminal to draw them in."""
+"""A store with runs to draw."""
 
 from __future__ import annotations
 
-import fcntl
 import math
-import os
-import pty
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -77,24 +72,3 @@ def fill(folder: Path, template: Path) -> Path:
 def piped(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "runback", *words, "--store", str(root)]
     return subprocess.run(command, env=plain_environ(), capture_output=True, text=True, cwd=root)
-
-
-def on_terminal(root: Path, columns: int, lines: int, *words: str, **environ: str) -> str:
-    """Return what a terminal of this size shows."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    kept = plain_environ(**{"TERM": "xterm-256color", **environ})
-    for name in {"COLUMNS", "LINES", "NO_COLOR"} - set(environ):
-        kept.pop(name, None)
-    command = [sys.executable, "-m", "runback", *words, "--store", str(root)]
-    with subprocess.Popen(command, env=kept, cwd=root, stdin=theirs, stdout=theirs, stderr=theirs):
-        os.close(theirs)
-        shown = b""
-        try:
-            while block := os.read(ours, 65536):
-                shown += block
-        except OSError:  # how Linux says that the other side is closed
-            pass
-        finally:
-            os.close(ours)
-    return shown.decode().replace("\r\n", "\n")

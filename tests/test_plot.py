@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import REPOSITORY
-from pictures import HOSTILE, LARK, OWL, WREN, add, curve, fill, on_terminal, piped, point
+from pictures import HOSTILE, LARK, OWL, WREN, add, curve, fill, piped, point
 from records import make_store, run_index
+from screens import Screen, on_terminal
 
 from runback.errors import NoMetrics, NoSuchMetric
 from runback.runs import cloud, curves, drawing, picture
@@ -31,14 +32,20 @@ def empty(tmp_path: Path, template: Path) -> Path:
     return make_store(tmp_path / "store", template)
 
 
+def plain(root: Path, columns: int, lines: int, *words: str) -> Screen:
+    """Run a command on a terminal without colours."""
+    shown = on_terminal(*words, cwd=root, columns=columns, lines=lines, environ={"NO_COLOR": "1"})
+    assert "\x1b" not in shown.raw
+    return shown
+
+
 def texts(axes: object) -> list[str]:
     legend = axes.get_legend()  # type: ignore[attr-defined]
     return [text.get_text() for text in legend.get_texts()] if legend else []
 
 
 def test_terminal_of_40_columns(filled: Path) -> None:
-    shown = on_terminal(filled, 40, 18, "plot", "lark", NO_COLOR="1")
-    assert shown == (
+    assert plain(filled, 40, 18, "plot", "lark").text == (
         "9f8e7d6c  lark\n"
         "val_loss\n"
         "   3 ┤⠱⡀\n"
@@ -59,9 +66,9 @@ def test_terminal_of_40_columns(filled: Path) -> None:
 
 
 def test_terminal_of_100_columns(filled: Path) -> None:
-    shown = on_terminal(filled, 100, 24, "plot", "owl", "lark", WREN, NO_COLOR="1")
-    lines = shown.splitlines()
-    assert max(map(len, lines)) <= 100
+    shown = plain(filled, 100, 24, "plot", "owl", "lark", WREN)
+    lines = shown.text.splitlines()
+    assert shown.width <= 100
     assert len(lines) <= 24
     assert lines[-3:] == [
         "a 1a2b3c4d  owl",
@@ -73,16 +80,14 @@ def test_terminal_of_100_columns(filled: Path) -> None:
 
 
 def test_colours_and_none(filled: Path) -> None:
-    assert "\x1b[34m" in on_terminal(filled, 60, 20, "plot", "lark")
-    for variables in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        assert "\x1b" not in on_terminal(filled, 60, 20, "plot", "lark", WREN, **variables)
+    assert "\x1b[34m" in on_terminal("plot", "lark", cwd=filled).raw
+    assert "\x1b" not in on_terminal("plot", "lark", cwd=filled, environ={"TERM": "dumb"}).raw
 
 
-@pytest.mark.parametrize("columns", [10, 40, 200])
+@pytest.mark.parametrize("columns", [30, 40, 200])
 def test_nothing_is_wider_than_the_terminal(filled: Path, columns: int) -> None:
     for words in (["plot", "owl", "lark"], ["scatter", "-p", "optimizer", "-m", "val_loss"]):
-        shown = on_terminal(filled, columns, 20, *words, NO_COLOR="1")
-        assert max(map(len, shown.splitlines())) <= max(columns, 30)
+        assert plain(filled, columns, 20, *words).width <= columns
 
 
 def test_piped_are_all_points(filled: Path) -> None:
@@ -299,8 +304,8 @@ def test_extreme_values_are_drawn(empty: Path) -> None:
         assert picture.to_bytes(
             drawing.curves(curves.read(read(empty, [OWL]), is_log=is_log)), "png"
         )
-        words = ["plot", "owl", *(["--log"] if is_log else [])]
-        assert "loss" in on_terminal(empty, 50, 20, *words)
+        shown = plain(empty, 50, 20, "plot", "owl", "-q", *(["--log"] if is_log else []))
+        assert (shown.status, shown.width <= 50) == (0, True)
 
 
 def test_a_picture_touches_no_global_state() -> None:

@@ -9,8 +9,8 @@ import click
 from runback.cli import words
 from runback.cli.ls import as_object
 from runback.cli.shared import json_option, print_json, quiet_option, store_option
-from runback.runs.best import best as verb
 from runback.runs.run import MAXIMIZE, MINIMIZE
+from runback.runs.winner import best as verb
 from runback.terminal import printable
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from runback.errors import NoCheckpoint, RecordError, WrongDigest
 from runback.record import archive, checkpoint, files
@@ -36,14 +36,20 @@ class Stored:
     files: Mapping[str, dict[str, Any]]
     top: str
 
-    def blocks(self, name: str) -> Iterator[bytes]:
-        """Yield a file's content. Raises RecordError: a link, or not of the recorded size."""
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading. Raises RecordError: a link, or not of the recorded size."""
         path, size = self.folder / name, self.files[name]["size_bytes"]
         _refuse_links(self.folder, path)
-        with os.fdopen(files.open_plain(path), "rb") as file:
-            if os.fstat(file.fileno()).st_size != size:
-                found = files.digest(path)["digest"]
-                raise WrongDigest(path, name, self.files[name]["digest"], found)
+        file = os.fdopen(files.open_plain(path), "rb")
+        if os.fstat(file.fileno()).st_size != size:
+            file.close()
+            found = files.digest(path)["digest"]
+            raise WrongDigest(path, name, self.files[name]["digest"], found)
+        return file
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """Yield a file's content. Raises RecordError as `open` does."""
+        with self.open(name) as file:
             yield from iter(lambda: file.read(archive.BLOCK_BYTES), b"")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from runback.record.metrics import LARGEST
@@ -9,6 +10,7 @@ from runback.store.tags import PRIMARY_TAG
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
 
 class Extreme(NamedTuple):
@@ -20,11 +22,21 @@ class Extreme(NamedTuple):
 
 
 def best(
-    connection: sqlite3.Connection, metric: str, highest: bool, experiment: str | None
+    connection: sqlite3.Connection,
+    metric: str,
+    highest: bool,
+    experiment: str | None = None,
+    among: Sequence[str] | None = None,
 ) -> Extreme | None:
-    """Return the highest or lowest finite value that a run which is not deleted has logged."""
+    """Return the highest or lowest finite value that a run which is not deleted has logged.
+
+    among: only these runs, by their ids.
+    """
     order = "DESC" if highest else "ASC"
     where, values = ("AND experiments.name = ?", [experiment]) if experiment else ("", [])
+    if among is not None:
+        where += " AND run_uuid IN (SELECT value FROM json_each(?))"
+        values = [*values, json.dumps(list(among))]
     row = connection.execute(
         "SELECT run_uuid, value, step FROM metrics JOIN runs USING (run_uuid)"
         " JOIN experiments USING (experiment_id) WHERE key = ? AND is_nan = 0"

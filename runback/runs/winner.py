@@ -11,6 +11,7 @@ from runback.store import extremes, listing
 from runback.store.readable import readable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -25,15 +26,22 @@ class Winner:
     step: int
 
 
-def best(root: Path, metric: str, goal: str | None = None, experiment: str | None = None) -> Winner:
+def best(
+    root: Path,
+    metric: str,
+    goal: str | None = None,
+    experiment: str | None = None,
+    among: Sequence[str] | None = None,
+) -> Winner:
     """Return the run with the best value of the metric at any of its steps; NaN is never best.
 
     goal: what the runs' own primary metric or the metric's name says, if None. Of equal
-    values the older run's. Raises NoGoal, UnknownName, StoreError.
+    values the older run's. among: only these runs, by their ids. Raises NoGoal,
+    UnknownName, StoreError.
     """
     with readable(root) as connection:
         goal = goal or _goal(extremes.goals(connection, metric), metric)
-        found = extremes.best(connection, metric, goal == MAXIMIZE, experiment)
+        found = extremes.best(connection, metric, goal == MAXIMIZE, experiment, among)
         if found is None:
             raise UnknownName(metric, extremes.metrics(connection)[:20])
         (row,) = listing.with_ids(connection, [found.run_id])
