@@ -7,13 +7,16 @@ a checkpoint are hard links to them: read-only, and ordinary to rsync and to MLf
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
 import stat
-import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from runback.errors import RecordError
@@ -23,6 +26,10 @@ from runback.store.identity import private_folder
 from runback.store.leftovers import DRAFTS
 
 READ_ONLY = 0o444
+BLOCK_BYTES = 1 << 20
+# Small enough to stay in a processor's cache between the copy and the digest.
+PIECE_BYTES = 1 << 18
+SYNC_BYTES = 16 << 20
 FOLDER, REGULAR = stat.S_IFDIR, stat.S_IFREG
 
 
@@ -39,13 +46,18 @@ class Source:
 
 
 class Draft:
-    """A copy of a source in a folder of its own; it becomes durable while its digests are taken."""
+    """A copy of a source in a folder of its own.
+
+    Two threads digest what has been copied, and make it durable, while the rest is.
+    """
 
     def __init__(self, folder: Path, source: Source) -> None:
         self.folder = folder
         self.source = source
-        self._failures: list[OSError] = []
-        self._syncing = threading.Thread(target=self._sync, name="runback-sync")
+        self._digesting = ThreadPoolExecutor(1, thread_name_prefix="runback-digest")
+        self._syncing = ThreadPoolExecutor(1, thread_name_prefix="runback-sync")
+        self._synced: list[Future[None]] = []
+        self._digests: dict[str, Future[dict[str, Any]]] = {}
 
     def copy(self) -> None:
         """Copy the source as it is now. Raises OSError: then nothing is left."""
@@ -53,29 +65,39 @@ class Draft:
             for name in self.source.files:
                 target = self.folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(self.source.path.parent / name, target)
-                target.chmod(READ_ONLY)
+                self._copy(name, target)
+                self._synced.append(self._syncing.submit(_sync_file, target))
         except BaseException:
             self.close()
             raise
-        self._syncing.start()
+
+    def _copy(self, name: str, target: Path) -> None:
+        block = memoryview(bytearray(BLOCK_BYTES))
+        copied: SimpleQueue[int] = SimpleQueue()
+        with (self.source.path.parent / name).open("rb", 0) as source, target.open("xb", 0) as copy:
+            os.fchmod(copy.fileno(), READ_ONLY)
+            self._digests[name] = self._digesting.submit(_digest, target, copied)
+            unsynced = 0
+            try:
+                while count := source.readinto(block):
+                    _write(copy, block[:count])
+                    copied.put(count)
+                    unsynced += count
+                    if unsynced >= SYNC_BYTES:  # the disk begins while we copy the rest
+                        self._synced.append(self._syncing.submit(_sync_file, target))
+                        unsynced = 0
+            finally:
+                copied.put(0)
 
     def digests(self) -> dict[str, dict[str, Any]]:
-        """Return digest and size of each file, all of them durable. Raises OSError, RecordError."""
-        found = {name: files.digest(self.folder / name) for name in self.source.files}
-        self._syncing.join()
-        if self._failures:
-            raise self._failures[0]
-        return found
-
-    def _sync(self) -> None:
-        try:
-            for name in self.source.files:
-                _sync_file(self.folder / name)
-        except OSError as error:
-            self._failures.append(error)
+        """Return digest and size of each file, all of them durable. Raises OSError."""
+        for synced in self._synced:
+            synced.result()
+        return {name: digest.result() for name, digest in self._digests.items()}
 
     def close(self) -> None:
+        for pool in (self._digesting, self._syncing):
+            pool.shutdown(wait=False, cancel_futures=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -144,6 +166,24 @@ def _link(draft: Path, stored: Path, known: dict[str, Any], target: Path) -> Non
         return
     stored.parent.mkdir(parents=True, exist_ok=True)
     draft.rename(stored)
+
+
+def _write(file: RawIOBase, block: memoryview) -> None:
+    while block:
+        block = block[file.write(block) or 0 :]
+
+
+def _digest(path: Path, copied: SimpleQueue[int]) -> dict[str, Any]:
+    """Digest what has been copied of a file, as the numbers of bytes come in; 0 is its end."""
+    digest, size_bytes = hashlib.sha256(), 0
+    piece = memoryview(bytearray(PIECE_BYTES))
+    with path.open("rb", 0) as file:
+        for left in iter(copied.get, 0):
+            size_bytes += left
+            while left and (count := file.readinto(piece[:left])):
+                digest.update(piece[:count])
+                left -= count
+    return {"digest": f"sha256:{digest.hexdigest()}", "size_bytes": size_bytes}
 
 
 def _is_whole(stored: Path, known: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ from runback.checkpoints import content, saved
 from runback.checkpoints.background import Background
 from runback.checkpoints.keeping import Keeping
 from runback.checkpoints.saved import Checkpoint
-from runback.checkpoints.values import is_better, metrics_of, primary_of, step_of
-from runback.errors import WrongArguments
+from runback.checkpoints.values import metrics_of, primary_of, step_of
+from runback.errors import CheckpointFailed, WrongArguments
 from runback.record.checkpoint import GOALS, PrimaryMetric
 from runback.store import running
 from runback.store.tags import PRIMARY_TAG
@@ -44,11 +45,10 @@ class Experiment:
         self._lock = threading.RLock()
         self._background = Background()
         self._primary: PrimaryMetric | None = None
-        self._best: float | None = None
         self._next_step = 0
         if not is_new:
             self._look_up()
-        self._hold = running.hold(publisher.root, self.id) if publisher.database else None
+        self._hold = running.hold(publisher.root, self.id) if publisher.is_local else None
         atexit.register(self._at_exit)
         os.register_at_fork(after_in_child=self._in_child)
 
@@ -77,17 +77,10 @@ class Experiment:
             self._next_step = at + 1
         with self._publisher.failing(f"the checkpoint of step {at} is not kept"):
             if source is None:
-                self._publisher.log(at, numbers)
-                self._note_best(at, numbers, None)
+                self._publisher.log(at, numbers, self._primary)
                 return Checkpoint(at, numbers)
             keeping = self._begun(source, at, numbers)
-
-        def publish() -> None:
-            keeping.publish()
-            with self._publisher.failing(f"step {at} may be the best, and is not noted"):
-                self._note_best(at, numbers, keeping.model_id)
-
-        self._background.submit(publish) if background else publish()
+        self._background.submit(keeping.publish) if background else keeping.publish()
         kept = keeping.folder / source.name if keeping.folder else None
         return Checkpoint(at, numbers, kept, keeping.model_id)
 
@@ -175,7 +168,7 @@ class Experiment:
     def _look_up(self) -> None:
         tags = self._publisher.run().data.tags
         self._primary = _primary(tags)
-        self._best = (saved.best_known(tags) or {}).get("value")
+        self._publisher.know_best((saved.best_known(tags) or {}).get("value"))
         self._next_step = 1 + self._publisher.last_step()
 
     def _checked(
@@ -203,25 +196,15 @@ class Experiment:
         return source, numbers, number
 
     def _begun(self, source: Source, step: int, metrics: dict[str, float]) -> Keeping:
-        draft = content.draft_of(self._publisher.root, self.id, source)
+        model_id, folder = self._publisher.begin(source.name, step)
         try:
-            model_id, folder = self._publisher.begin(source.name, step)
+            draft = content.draft_of(self._publisher.root, self.id, source)
         except BaseException:
-            draft.close()
+            with contextlib.suppress(CheckpointFailed), self._publisher.failing("not taken back"):
+                self._publisher.give_up(model_id)
             raise
         primary = self._primary
         return Keeping(self._publisher, draft, step, metrics, primary, model_id, folder)
-
-    def _note_best(self, step: int, metrics: Mapping[str, float], model_id: str | None) -> None:
-        primary = self._primary
-        if primary is None or primary.name not in metrics:
-            return
-        value = metrics[primary.name]
-        with self._lock:
-            if is_better(value, self._best, primary.goal):
-                found = {"value": value, "step": step, "model_id": model_id}
-                self._publisher.keep_best(found, primary.goal)
-                self._best = value
 
 
 def _primary(tags: Mapping[str, str]) -> PrimaryMetric | None:

@@ -46,7 +46,7 @@ class Keeping:
                 else:
                     checkpoint.write(self.draft.folder, described)
                     self.publisher.upload(self.model_id, self.draft.folder)
-                self.publisher.finish(self.model_id, self.step, self.metrics)
+                self.publisher.log(self.step, self.metrics, self.primary, self.model_id)
         except RunbackError:
             with contextlib.suppress(CheckpointFailed), self.publisher.failing("not taken back"):
                 self.publisher.give_up(self.model_id)

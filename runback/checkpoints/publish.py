@@ -1,4 +1,8 @@
-"""Tell MLflow of checkpoints: first what nobody relies on, and last that they are there."""
+"""Tell MLflow of checkpoints: first what nobody relies on, and last that they are there.
+
+The project's own SQLite file is written to with SQL, which takes a tenth of the time;
+another store, and a schema that is not known, through MLflow's client.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,15 @@ import sqlite3
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runback.capture.sources import sqlite_file
-from runback.errors import CheckpointFailed
-from runback.store.best import keep_best, last_step
+from runback.checkpoints.values import is_better
+from runback.errors import CheckpointFailed, StoreError
 from runback.store.identity import private_folder
+from runback.store.log import CHECKPOINT, Log, best_of
 from runback.store.places import local_path
+from runback.store.schema import opened
 from runback.store.tags import BEST_TAG, PRIMARY_TAG
 
 if TYPE_CHECKING:
@@ -25,7 +31,6 @@ if TYPE_CHECKING:
 
     from runback.record.checkpoint import PrimaryMetric
 
-CHECKPOINT = "checkpoint"
 # MLflow takes none of these in a model's name.
 NOT_IN_NAMES = re.compile(r"[/:.%\"']")
 
@@ -47,22 +52,40 @@ def failing(what: str, root: Path) -> Iterator[None]:
         raise CheckpointFailed(what, error.message.split("\n")[0], root) from error
 
 
-class Publisher:
-    """Speaks to MLflow of one run.
+def publisher_of(run: Run, project: Path) -> Publisher:
+    """Return what speaks of the run to the store that MLflow is pointed at.
 
-    database: the SQLite file of the store, None of a server. root: the store's
-    folder, of a server the project's.
+    project: the folder that stands in for the store's, if that is a server's.
+    """
+    import mlflow
+
+    uri = mlflow.get_tracking_uri()
+    database = sqlite_file(uri)
+    if database is None:
+        return Publisher(run, uri, project, is_local=False)
+    try:
+        with opened(database):
+            return LocalPublisher(run, uri, database)
+    except StoreError:
+        return Publisher(run, uri, database.parent, is_local=True)
+
+
+class Publisher:
+    """Speaks of one run through MLflow's client. root: where `.runback/` is.
+
+    is_local: the store is a file of this machine.
     """
 
-    def __init__(self, run: Run, project: Path) -> None:
+    def __init__(self, run: Run, uri: str, root: Path, is_local: bool) -> None:
         import mlflow
 
         self.run_id: str = run.info.run_id
+        self.root = root
+        self.is_local = is_local
+        self.client = mlflow.MlflowClient(uri)
+        self._uri = uri
         self._experiment_id = run.info.experiment_id
-        self._uri = mlflow.get_tracking_uri()
-        self.client = mlflow.MlflowClient(self._uri)
-        self.database = sqlite_file(self._uri)
-        self.root = self.database.parent if self.database else project
+        self._best: float | None = None
 
     def failing(self, what: str) -> AbstractContextManager[None]:
         return failing(what, self.root)
@@ -72,14 +95,10 @@ class Publisher:
         return self.client.get_run(self.run_id)
 
     def last_step(self) -> int:
-        """Return the greatest step of the run, -1 if it has none.
-
-        Of a server only checkpoints with files count: it does not tell the steps of others.
-        """
+        """Return the greatest step of the checkpoints with files, -1 if there is none."""
         outputs = self.run().outputs
         steps: list[int] = [output.step for output in outputs.model_outputs] if outputs else []
-        of_metrics = last_step(self.database, self.run_id) if self.database else None
-        return max([-1, *steps, -1 if of_metrics is None else of_metrics])
+        return max(steps, default=-1)
 
     def model(self, model_id: str) -> LoggedModel | None:
         """Return a model, None if it is not ready."""
@@ -121,18 +140,11 @@ class Publisher:
         """Make a model that is not ready; return its id, and its folder if it is one of here."""
         from mlflow.entities import LoggedModelOutput
 
-        name = NOT_IN_NAMES.sub("_", Path(path).stem) or CHECKPOINT
         model = self.client.create_logged_model(
-            self._experiment_id, name, source_run_id=self.run_id, model_type=CHECKPOINT
+            self._experiment_id, _name(path), source_run_id=self.run_id, model_type=CHECKPOINT
         )
         self.client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step)])
-        folder = local_path(model.artifact_location)
-        return model.model_id, Path(folder).absolute() if folder else None
-
-    def finish(self, model_id: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Log the metrics, and say that the model is ready: its files are."""
-        self.log(step, metrics, model_id)
-        self.client.finalize_logged_model(model_id, "READY")
+        return model.model_id, _folder(model.artifact_location)
 
     def upload(self, model_id: str, folder: Path) -> None:
         """Put files where only MLflow's client can."""
@@ -142,8 +154,14 @@ class Publisher:
         """Take back a model whose files could not be kept."""
         self.client.delete_logged_model(model_id)
 
-    def log(self, step: int, metrics: Mapping[str, float], model_id: str | None = None) -> None:
-        """Log metrics at a step, durable when this returns."""
+    def log(
+        self,
+        step: int,
+        metrics: Mapping[str, float],
+        primary: PrimaryMetric | None,
+        model_id: str | None = None,
+    ) -> None:
+        """Log metrics, durable when this returns; a model, whose files are there, is ready."""
         from mlflow.entities import Metric
 
         now_ms = time.time_ns() // 1_000_000
@@ -151,15 +169,62 @@ class Publisher:
             Metric(name, value, now_ms, step, model_id=model_id, run_id=self.run_id)
             for name, value in metrics.items()
         ]
-        if points:
-            self.client.log_batch(self.run_id, points, synchronous=True)
+        self.client.log_batch(self.run_id, points, synchronous=True)
+        if model_id:
+            self.client.finalize_logged_model(model_id, "READY")
+        best = best_of(step, metrics, primary, model_id)
+        if best and primary and is_better(best["value"], self._best, primary.goal):
+            self.client.set_tag(self.run_id, BEST_TAG, json.dumps(best), synchronous=True)
+            self._best = best["value"]
 
     def name_primary(self, primary: PrimaryMetric) -> None:
         self.client.set_tag(self.run_id, PRIMARY_TAG, str(primary), synchronous=True)
 
-    def keep_best(self, best: dict[str, Any], goal: str) -> None:
-        """Say what is the best value so far, unless another process of the run has a better one."""
-        if self.database:
-            keep_best(self.database, self.run_id, best, goal)
-        else:
-            self.client.set_tag(self.run_id, BEST_TAG, json.dumps(best), synchronous=True)
+    def know_best(self, value: float | None) -> None:
+        """Say which value the run has as its best already."""
+        self._best = value
+
+
+class LocalPublisher(Publisher):
+    """Speaks of one run in an SQLite file, of which MLflow is told by its own tables."""
+
+    def __init__(self, run: Run, uri: str, database: Path) -> None:
+        from mlflow.utils.uri import append_to_uri_path
+
+        super().__init__(run, uri, database.parent, is_local=True)
+        self._log = Log(database, self.run_id)
+        experiment = self.client.get_experiment(self._experiment_id)
+        home = experiment.artifact_location.replace("{", "{{").replace("}", "}}")
+        self._location: str = append_to_uri_path(home, "models", "{}", "artifacts")
+
+    def last_step(self) -> int:
+        step = self._log.last_step()
+        return -1 if step is None else step
+
+    def begin(self, path: str, step: int) -> tuple[str, Path | None]:
+        model_id = self._log.begin(_name(path), step, self._location)
+        return model_id, _folder(self._location.format(model_id))
+
+    def give_up(self, model_id: str) -> None:
+        self._log.drop(model_id)
+
+    def log(
+        self,
+        step: int,
+        metrics: Mapping[str, float],
+        primary: PrimaryMetric | None,
+        model_id: str | None = None,
+    ) -> None:
+        self._log.log(step, metrics, primary, model_id)
+
+    def name_primary(self, primary: PrimaryMetric) -> None:
+        self._log.name_primary(primary)
+
+
+def _name(path: str) -> str:
+    return NOT_IN_NAMES.sub("_", Path(path).stem) or CHECKPOINT
+
+
+def _folder(location: str) -> Path | None:
+    path = local_path(location)
+    return Path(path).absolute() if path else None

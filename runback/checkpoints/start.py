@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runback.capture.sources import sqlite_file
 from runback.checkpoints.experiment import Experiment
-from runback.checkpoints.publish import Publisher, failing
+from runback.checkpoints.publish import failing, publisher_of
 from runback.checkpoints.values import params_of
 from runback.errors import RecordError, RunActive, RunElsewhere, WrongArguments
 from runback.record import files, manifest
@@ -53,7 +53,7 @@ def init(
         connect(project)
     with failing("the run cannot begin", project):
         joins = active or os.environ.get("MLFLOW_RUN_ID")
-        publisher = Publisher(active or _started(experiment, name), project)
+        publisher = publisher_of(active or _started(experiment, name), project)
         publisher.log_params(wanted)
         return Experiment(publisher, is_ours=active is None, is_new=not joins)
 
@@ -80,7 +80,7 @@ def resume(run: str, path: str | os.PathLike[str] = ".") -> Experiment:
         if active and active.info.run_id != found.info.run_id:
             raise RunActive(active.info.run_id, found.info.run_id)
         # Held before it is RUNNING: an index would take it for one that was killed.
-        going_on = Experiment(Publisher(found, project), is_ours=active is None, is_new=False)
+        going_on = Experiment(publisher_of(found, project), is_ours=active is None, is_new=False)
         try:
             going_on.start()
         except BaseException:
