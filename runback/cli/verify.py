@@ -11,6 +11,7 @@ from runback import environment
 from runback.cli.shared import show_first, store_option
 from runback.record import check
 from runback.store.find import find
+from runback.store.identity import known_id
 from runback.store.places import scan
 from runback.terminal import printable
 
@@ -34,16 +35,18 @@ def verify(run: str | None, store: Path, records: bool, deep: bool) -> int:
     """
     if run and Path(run).is_file():
         return _environment(Path(run), deep)
+    root = store.absolute()
     if run:
-        return _record(*find(store.absolute(), run))
+        return _record(root, *find(root, run))
     if records:
-        places = scan(store.absolute() / "mlruns")
-        return max((_record(places, run_id) for run_id in sorted(places.stamps)), default=0)
+        places = scan(root / "mlruns")
+        return max((_record(root, places, run_id) for run_id in sorted(places.stamps)), default=0)
     return _environment(environment.own_lock(), deep)
 
 
-def _record(places: Places, run_id: str) -> int:
-    problems = list(check.problems(places.record(run_id), run_id, places.artifacts))
+def _record(root: Path, places: Places, run_id: str) -> int:
+    record, models = places.record(run_id), places.artifacts
+    problems = list(check.problems(record, run_id, models, known_id(root)))
     for problem in problems:
         click.echo(f"{run_id[:8]}  {printable(problem)}")
     if not problems:

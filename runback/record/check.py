@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from runback.errors import RecordError
-from runback.record import archive, fields, files, manifest, metrics, state
+from runback.record import archive, fields, files, manifest, metrics, pruned, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 WRITTEN_BY_READERS = "registered_model_meta"
 
 
-def problems(record: Path, run_id: str, models: Mapping[str, Path]) -> Iterator[str]:
+def problems(
+    record: Path, run_id: str, models: Mapping[str, Path], store: str = ""
+) -> Iterator[str]:
     """Yield, in words, what is missing, changed, damaged or not in the manifest.
 
-    models: where the files of the run's logged models are.
+    models: where the files of the run's logged models are. store: the one that asks; a
+    checkpoint that it, or the run's own store, removed is not missing.
     """
     try:
         known = manifest.read(record, run_id)
@@ -28,7 +31,8 @@ def problems(record: Path, run_id: str, models: Mapping[str, Path]) -> Iterator[
         known = {}
     yield from _state(record, run_id)
     yield from _points(record)
-    yield from map(_worded, fields.read_all(record)[1])
+    edits, damaged = fields.read_all(record)
+    yield from map(_worded, damaged)
     for what in known.get("missing", ()):
         yield f"not recorded: {what}"
     if known and not manifest.is_final(known):
@@ -38,7 +42,10 @@ def problems(record: Path, run_id: str, models: Mapping[str, Path]) -> Iterator[
     if manifest.NO_CODE not in known.get("missing", ()):
         yield from _code(record, known.get("code"))
     yield from _folder(known.get("artifacts", {}), record.parent, "")
+    gone = pruned.models(edits, known["store"], store) if known else set()
     for model_id, expected in known.get("models", {}).items():
+        if model_id not in models and model_id in gone:
+            continue
         if model_id not in models:
             yield f"model {model_id}: its folder is missing"
         elif isinstance(expected, dict):

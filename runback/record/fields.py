@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runback.errors import RecordError
-from runback.record import files
+from runback.record import files, pruned
 from runback.record.state import LATEST_MS, is_time
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     # "name", "lifecycle_stage", "deleted_time" and "tag:KEY"; None for a tag is its absence.
+    # Of edits alone, "model:ID" (pruned.py).
     Value = str | int | None
     Fields = Mapping[str, Value]
 
@@ -55,6 +56,8 @@ def merged(
     latest = {field: Edit(since.get(field, 0), "", value) for field, value in own.items()}
     for changes in edits:
         for field, edit in changes.items():
+            if field.startswith(pruned.FIELD):
+                continue
             known = latest.get(field)
             if known is None or (known.time_ms, known.store) < (edit.time_ms, edit.store):
                 latest[field] = edit
@@ -115,10 +118,18 @@ def _edit(path: Path, store: str, field: str, entry: Any) -> Edit:
         "name": value is None or isinstance(value, str),
         "lifecycle_stage": value in ("active", "deleted"),
         "deleted_time": value is None or is_time(value),
-    }.get(field, field.startswith("tag:") and (value is None or isinstance(value, str)))
+    }.get(field, _is_tag(field, value) or _is_pruned(field, value))
     if not allowed:
         raise RecordError(path, f"has {value!r} for {field!r}"[:200])
     return Edit(time_ms, store, value)
+
+
+def _is_tag(field: str, value: Any) -> bool:
+    return field.startswith("tag:") and (value is None or isinstance(value, str))
+
+
+def _is_pruned(field: str, value: Any) -> bool:
+    return field.startswith(pruned.FIELD) and value == pruned.VALUE
 
 
 def write(record: Path, store: str, edits: Mapping[str, Edit]) -> None:

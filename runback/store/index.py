@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from runback.errors import RecordError
 from runback.locked import locked
 from runback.record import files, manifest
-from runback.store import identity, running
+from runback.store import identity, running, trash
 from runback.store.bulk import filling_metrics
 from runback.store.complete import complete
 from runback.store.create import copy_or_make, create
@@ -101,6 +101,8 @@ class _Index:
         self.report = Report()
 
     def run(self, thorough: bool) -> Report:
+        if not (self.dry_run or self.memory.is_foreign()):
+            self.report.wrong.update(trash.empty(self.root, self.connection))
         live, gone = running.runs(self.root)
         self.sessions = running.gone_sessions(self.root)
         self.gone = gone | self._not_held() - live

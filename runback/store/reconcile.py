@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runback.errors import RecordError
-from runback.record import check, fields, files, manifest, metrics, state
+from runback.record import check, fields, files, manifest, metrics, pruned, state
 from runback.store.adopt import Adopter
-from runback.store.seen import Seen, parse_seen
+from runback.store.remove import delete_models
+from runback.store.seen import Seen, parse_edits, parse_seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -131,7 +132,9 @@ class Reconciler:
             latest = self._note_edits(run_id, base, now, latest, edits)
         elif lost:
             self._write_edits(run_id, edits[self.memory.store], edits)
-        points = self._adopt(run_id, recorded, latest, now, is_own)
+        gone = pruned.models(edits, owner, self.memory.store)
+        delete_models(self.connection, run_id, gone)
+        points = self._adopt(run_id, pruned.without(recorded, gone), latest, now, is_own)
         problem = problem or next((f"{e.path.name} {e.reason}" for e in damaged), None)
         if problem:
             self.report.wrong[str(record)] = problem
@@ -197,7 +200,7 @@ class Reconciler:
 
         rsync --delete removes the file, and rsync from a machine with an older one replaces it.
         """
-        store, known = self.memory.store, _parsed(self._edits_seen(run_id))
+        store, known = self.memory.store, parse_edits(self._edits_seen(run_id))
         here = edits.get(store, {})
         lost = {
             field: fields.Edit(time_ms, store, value)
@@ -226,10 +229,3 @@ class Reconciler:
         path = self.places.record(run_id) / files.METRICS
         blocks = metrics.read(path) if path.exists() or path.is_symlink() else ()
         return self.adopter.adopt(recorded, fields.values(latest), blocks)
-
-
-def _parsed(edits: str | None) -> dict[str, tuple[int, Value]]:
-    try:
-        return {field: (int(ms), value) for field, (ms, value) in json.loads(edits or "{}").items()}
-    except (ValueError, TypeError, AttributeError):
-        return {}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sqlite3
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from runback.record.state import RUN_ID
 from runback.store.schema import has_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from runback.record.fields import Value
 
@@ -89,6 +90,7 @@ class Memory:
             self.connection.execute(statement)
         if foreign:
             self.connection.execute("DELETE FROM runback_runs")
+            self.connection.execute("DELETE FROM runback_store WHERE name <> 'store'")
         else:
             self.claim()
 
@@ -151,6 +153,24 @@ class Memory:
             found[table] = [row[0] or 0, row[1]]
         return found
 
+    @contextmanager
+    def shrinking(self) -> Iterator[None]:
+        """Keep the last cursor true while rows are deleted: no other run has changed by that."""
+        cursor = _parsed(self._value("cursor"))
+        counted = [
+            table for table in cursor if self._up_to(table, cursor[table][0]) == cursor[table]
+        ]
+        yield
+        for table in counted:
+            cursor[table] = self._up_to(table, cursor[table][0])
+        self.keep_cursor(cursor)
+
+    def _up_to(self, table: str, rowid: int) -> list[int]:
+        if table not in _GROWING:
+            return []
+        sql = f"SELECT COALESCE(MAX(rowid), 0), COUNT(*) FROM {table} WHERE rowid <= ?"
+        return list(self.connection.execute(sql, [rowid]).fetchone())
+
     def now(self, run_id: str) -> Now | None:
         """Return the run's fields as they are in the database."""
         row = self.connection.execute(
@@ -180,6 +200,32 @@ class Memory:
             "UPDATE runback_runs SET fields = NULL WHERE run_uuid = ?", [[r] for r in run_ids]
         )
 
+    def bury(self, run_ids: Iterable[str]) -> None:
+        """Remember runs that are about to be removed for good as deleted: none comes back."""
+        rows = [[run_id] for run_id in run_ids]
+        self.connection.executemany(
+            "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?", rows
+        )
+        self._know(rows)
+        self.keep_fields(run_ids)
+
+    def note(self, run_id: str, time_ms: int, edits: Mapping[str, Value]) -> None:
+        """Remember edits, values by field, that are about to be written to the record.
+
+        If they are not, the next index does.
+        """
+        self._know([[run_id]])
+        self.connection.execute(
+            "UPDATE runback_runs SET stamp = iif(stamp = 'away', stamp, ''), edits = json_patch("
+            "CASE WHEN json_valid(edits) THEN edits ELSE '{}' END, ?) WHERE run_uuid = ?",
+            [json.dumps({field: [time_ms, edits[field]] for field in edits}), run_id],
+        )
+
+    def _know(self, rows: list[list[str]]) -> None:
+        self.connection.executemany(
+            "INSERT OR IGNORE INTO runback_runs (run_uuid, owner, stamp) VALUES (?, '', '')", rows
+        )
+
     def keep_cursor(self, cursor: Cursor) -> None:
         self._keep("cursor", json.dumps(cursor))
 
@@ -207,6 +253,14 @@ def parse_seen(text: str | None) -> dict[str, Value] | None:
         return parse(text).fields if text else None
     except (ValueError, TypeError, AttributeError):
         return None
+
+
+def parse_edits(text: str | None) -> dict[str, tuple[int, Value]]:
+    """Return the edits that this store had noted, time (ms) and value by field."""
+    try:
+        return {field: (int(ms), value) for field, (ms, value) in json.loads(text or "{}").items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
 
 
 def parse(text: str) -> Now:
