@@ -9,7 +9,7 @@ import re
 import struct
 import sys
 import termios
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,12 +42,23 @@ def on_terminal(
     kept = {
         name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")
     }
-    given = {**kept, "PYTHONPATH": str(REPOSITORY), "TERM": "xterm-256color", **environ}
+    given = {**kept, "PYTHONPATH": str(REPOSITORY), **environ}
+    return run((sys.executable, "-m", "runback", *words), cwd, given, columns, lines)
+
+
+def run(
+    command: Sequence[str],
+    cwd: Path,
+    environ: Mapping[str, str],
+    columns: int = 100,
+    lines: int = 40,
+) -> Screen:
+    """Run a command on a terminal of this size."""
     pid, terminal = pty.fork()
     if pid == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         os.chdir(cwd)
-        os.execve(sys.executable, [sys.executable, "-m", "runback", *words], given)
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        os.execvpe(command[0], list(command), {"TERM": "xterm-256color", **environ})
     output = b""
     while True:
         try:

@@ -263,7 +263,7 @@ def test_show_on_a_screen(root: Path) -> None:
     )
     assert "\n".join(lines[2:]) == (
         "\nparams\n  epochs  3\n  lr      0.1\n"
-        "\nmetrics\n  val_accuracy  0.9  @2  ▁▅█\n"
+        "\nmetrics\n  val_accuracy  0.9  @2  ▁▄█\n"
         "\nrunback checkout 0a0a0a0a  its code and checkpoint, into a new folder\n"
         "runback diff 0a0a0a0a RUN  what another run did differently\n"
         "runback plot 0a0a0a0a      its curves"

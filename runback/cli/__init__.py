@@ -60,7 +60,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        status = runback.main(standalone_mode=False)
+        status = runback.main(prog_name="runback", standalone_mode=False)
     except click.exceptions.Abort:
         raise KeyboardInterrupt from None
     except click.ClickException as error:
