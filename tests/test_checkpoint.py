@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
+import shutil
+import subprocess
+import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import REPOSITORY, plain_environ
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from records import is_sound, query
+from training import Store, make
 
+import runback
+from runback.checkpoints import values
 from runback.errors import RecordError
 from runback.record import checkpoint
 from runback.record.checkpoint import Checkpoint, PrimaryMetric
@@ -104,3 +114,414 @@ def test_links_and_missing_files_are_refused(tmp_path: Path) -> None:
     (folder / "runback").symlink_to(tmp_path / "elsewhere" / "runback")
     with pytest.raises(RecordError, match="symbolic link"):
         checkpoint.read(folder, MODEL)
+
+
+class Eager:
+    """A TensorFlow tensor: it has numpy(), and no item()."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def numpy(self) -> Any:
+        return self.value
+
+
+def test_numbers_as_training_loops_have_them() -> None:
+    import numpy as np
+    import torch
+
+    given = {
+        "float": 0.5,
+        "bool": True,
+        "numpy": np.float32(0.25),
+        "0-d": np.array(3),
+        "one element": np.array([[0.125]]),
+        "torch": torch.tensor(1.5, requires_grad=True),
+        "bfloat16": torch.tensor([2.0], dtype=torch.bfloat16),
+        "tf": Eager(np.float64(0.75)),
+        "decimal": Decimal("0.5"),
+        "nan": math.nan,
+    }
+    problems: list[str] = []
+    found = values.metrics_of(given, problems)
+    assert problems == []
+    assert all(type(value) is float for value in found.values())
+    assert list(found.values())[:-1] == [0.5, 1.0, 0.25, 3.0, 0.125, 1.5, 2.0, 0.75, 0.5]
+    assert math.isnan(found["nan"])
+
+
+def test_what_is_no_number_is_named() -> None:
+    import numpy as np
+    import torch
+
+    wrong = {
+        "list": [0.5],
+        "text": "0.5",
+        "none": None,
+        "many": np.zeros(3),
+        "tensor": torch.zeros(2),
+        "complex": 1j,
+        "huge": 10**400,
+        "symbolic": Eager(None),
+    }
+    problems: list[str] = []
+    assert values.metrics_of(wrong, problems) == {}
+    assert [problem.split("'")[1] for problem in problems] == list(wrong)
+    problems.clear()
+    values.metrics_of(
+        {"a%": 1, "../a": 1, "a//b": 1, "": 1, "x" * 251: 1, 3: 1, "v/a b:c": 1}, problems
+    )
+    assert len(problems) == 6
+
+
+def test_params_follow_mlflows_rules() -> None:
+    problems: list[str] = []
+    known = {"lr": "0.1", "seed": "1"}
+    assert values.params_of({"lr": 0.1, "layers": [1, 2]}, known, problems) == {"layers": "[1, 2]"}
+    assert problems == []
+    values.params_of({"lr": 0.2, "a%": 1, "x": "y" * 6001}, known, problems)
+    assert problems[0] == "param 'lr' is 0.1 in this run already, and not 0.2"
+    assert len(problems) == 3
+    values.params_of([("a", 1)], {}, problems)
+    assert problems[3] == "params is [('a', 1)] (list), not a dict"
+
+
+@pytest.mark.parametrize(
+    ("value", "than", "goal", "expected"),
+    [
+        (1.0, None, "minimize", True),
+        (math.nan, None, "minimize", False),
+        (math.nan, 1.0, "maximize", False),
+        (-math.inf, 1.0, "minimize", False),
+        (0.5, 1.0, "minimize", True),
+        (1.0, 1.0, "minimize", False),
+        (2.0, 1.0, "maximize", True),
+        (2.0, 3.0, "maximize", False),
+    ],
+)
+def test_nan_is_never_best(value: float, than: float | None, goal: str, expected: bool) -> None:
+    assert values.is_better(value, than, goal) is expected
+
+
+EVERYTHING = """
+import json, os, threading
+from pathlib import Path
+import runback
+
+Path("model.pt").write_bytes(b"one" * 1000)
+Path("folder/sub").mkdir(parents=True)
+Path("folder/a.txt").write_text("a")
+Path("folder/sub/b.txt").write_text("b")
+Path("link.pt").symlink_to("model.pt")
+experiment = runback.init(params={"lr": 0.1, "layers": [1, 2]}, experiment="digits", name="first")
+kept = [
+    experiment.checkpoint("model.pt", metrics={"loss": 0.5}, primary_metric=("loss", "minimize")),
+    experiment.checkpoint("folder", metrics={"loss": 0.25, "accuracy": True}),
+    experiment.checkpoint(metrics={"loss": float("nan")}),
+    experiment.checkpoint(step=7, metrics={"loss": float("-inf")}),
+    experiment.checkpoint("link.pt"),
+]
+Path("model.pt").write_bytes(b"two" * 1000)
+kept.append(experiment.checkpoint("model.pt", metrics={"loss": 0.75}, background=True))
+Path("model.pt").write_bytes(b"six" * 1000)
+kept.append(experiment.checkpoint("model.pt", metrics={"loss": 0.75}, background=True))
+threads = [
+    threading.Thread(target=experiment.checkpoint, args=("model.pt",), kwargs={"step": step})
+    for step in range(20, 28)
+]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+experiment.stop()
+experiment.stop()
+latest, best = experiment.latest, experiment.best
+print(json.dumps({
+    "run": experiment.id, "steps": [c.step for c in kept], "paths": [str(c.path) for c in kept],
+    "models": [c.model_id for c in kept], "latest": [latest.step, str(latest.path)],
+    "best": [best.step, str(best.path), best.metrics],
+}))
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    store: Store
+    said: dict[str, Any]
+
+    @property
+    def run(self) -> str:
+        return str(self.said["run"])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Trained:
+    store = make(tmp_path_factory.mktemp("checkpoints") / "a störe", template)
+    done = store.train(EVERYTHING)
+    assert done.returncode == 0, done.stderr
+    return Trained(store, json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_copies_are_as_the_files_were(trained: Trained) -> None:
+    paths = [Path(path) for path in trained.said["paths"]]
+    assert trained.said["steps"] == [0, 1, 2, 7, 8, 9, 10]
+    assert paths[0].read_bytes() == b"one" * 1000
+    assert (paths[1] / "sub" / "b.txt").read_text() == "b"
+    assert (str(paths[2]), trained.said["models"][2]) == ("None", None)
+    assert (paths[4].name, paths[4].read_bytes()) == ("link.pt", b"one" * 1000)
+    assert [path.read_bytes() for path in paths[5:]] == [b"two" * 1000, b"six" * 1000]
+    assert paths[0].stat().st_mode & 0o777 == 0o444
+
+
+def test_content_is_there_once(trained: Trained) -> None:
+    paths = [Path(path) for path in trained.said["paths"]]
+    assert paths[0].samefile(paths[4])
+    objects = list((trained.store.root / ".runback" / "objects").glob("??/*"))
+    assert len(objects) == 5  # one, two, six, a, b
+    for path in objects:
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.parent.name + path.name
+    assert not list((trained.store.root / ".runback" / "drafts").iterdir())
+
+
+def test_each_describes_itself(trained: Trained) -> None:
+    described = checkpoint.read(Path(trained.said["paths"][1]).parent, trained.said["models"][1])
+    assert (described.run_id, described.step, described.path) == (trained.run, 1, "folder")
+    assert described.metrics == {"loss": 0.25, "accuracy": 1.0}
+    assert described.primary_metric == PrimaryMetric("loss", "minimize")
+    assert sorted(described.files) == ["folder/a.txt", "folder/sub/b.txt"]
+
+
+def test_latest_and_best(trained: Trained) -> None:
+    assert trained.said["latest"][0] == 27
+    assert trained.said["best"] == [1, trained.said["paths"][1], {"loss": 0.25, "accuracy": 1.0}]
+    tags = dict(query(trained.store.database, "SELECT key, value FROM tags"))
+    assert tags["runback.primary_metric"] == "loss minimize"
+    best = {"value": 0.25, "step": 1, "model_id": trained.said["models"][1]}
+    assert json.loads(tags["runback.best"]) == best
+
+
+def test_metrics_are_as_mlflow_has_them(trained: Trained) -> None:
+    found = [(p.key, p.step, p.is_nan) for p in trained.store.logged(trained.run)]
+    assert ("loss", 2, True) in found
+    assert ("accuracy", 1, False) in found
+    assert len(found) == 7
+    sql = "SELECT key, value, step, is_nan FROM latest_metrics ORDER BY key"
+    assert query(trained.store.database, sql) == [("accuracy", 1.0, 1, 0), ("loss", 0.75, 10, 0)]
+    assert is_sound(trained.store.database)
+
+
+def test_run_is_recorded_and_whole(trained: Trained) -> None:
+    assert trained.store.runs() == {trained.run: "FINISHED"}
+    params = dict(query(trained.store.database, "SELECT key, value FROM params"))
+    assert params == {"lr": "0.1", "layers": "[1, 2]"}
+    done = trained.store.runback("verify", trained.run)
+    assert (done.returncode, done.stdout) == (0, f"{trained.run[:8]}  whole\n")
+
+
+def test_whole_after_rsync_and_index_elsewhere(
+    trained: Trained, tmp_path: Path, template: Path
+) -> None:
+    laptop = make(tmp_path / "laptop", template)
+    shutil.copytree(trained.store.root / "mlruns", laptop.root / "mlruns", dirs_exist_ok=True)
+    assert laptop.index()["adopted"] == [trained.run]
+    assert laptop.problems(trained.run) == []
+    for table in ("logged_models", "inputs", "logged_model_metrics"):
+        columns = "model_id, metric_name, metric_step" if "metrics" in table else "*"
+        if table == "logged_models":
+            columns = "model_id, status, name, model_type, source_run_id"
+        sql = f"SELECT {columns} FROM {table} ORDER BY 1, 2"
+        assert query(laptop.database, sql) == query(trained.store.database, sql)
+
+
+SEARCH = """
+import json, sys, mlflow
+client = mlflow.MlflowClient()
+run = client.get_run(sys.argv[1])
+steps = {output.model_id: output.step for output in run.outputs.model_outputs}
+order = [{"field_name": "creation_time"}]
+models = client.search_logged_models([run.info.experiment_id], order_by=order)
+print(json.dumps([
+    [m.name, m.model_type, m.status.value, steps[m.model_id],
+     {x.key: x.value for x in m.metrics or ()},
+     sorted(a.path for a in client.list_logged_model_artifacts(m.model_id))]
+    for m in models if steps[m.model_id] < 20
+]))
+path = mlflow.artifacts.download_artifacts(f"models:/{sys.argv[2]}")
+print(path)
+"""
+
+
+def test_mlflow_shows_step_and_metrics(trained: Trained) -> None:
+    done = trained.store.train(SEARCH, trained.run, trained.said["models"][0])
+    assert done.returncode == 0, done.stderr
+    found, path = done.stdout.splitlines()
+    assert json.loads(found) == [
+        ["model", "checkpoint", "READY", 0, {"loss": 0.5}, ["model.pt", "runback"]],
+        [
+            "folder",
+            "checkpoint",
+            "READY",
+            1,
+            {"loss": 0.25, "accuracy": 1.0},
+            ["folder", "runback"],
+        ],
+        ["link", "checkpoint", "READY", 8, {}, ["link.pt", "runback"]],
+        ["model", "checkpoint", "READY", 9, {"loss": 0.75}, ["model.pt", "runback"]],
+        ["model", "checkpoint", "READY", 10, {"loss": 0.75}, ["model.pt", "runback"]],
+    ]
+    assert (Path(path) / "model.pt").read_bytes() == b"one" * 1000
+
+
+WRONG = """
+import os, socket
+from pathlib import Path
+import runback
+from runback.errors import RunbackError
+
+os.mkfifo("pipe")
+listening = socket.socket(socket.AF_UNIX); listening.bind("socket")
+Path("empty").mkdir(); Path("mixed").mkdir(); os.mkfifo("mixed/pipe"); Path("runback").mkdir()
+Path("model.pt").write_bytes(b"x")
+def refused(call, *args, **kwargs):
+    try:
+        call(*args, **kwargs)
+    except ValueError as error:
+        assert isinstance(error, RunbackError)
+        print(error)
+    else:
+        print("taken")
+refused(runback.init, params={"a%": 1, "b": "x" * 7000}, path="nowhere", experiment=3)
+experiment = runback.init()
+refused(experiment.checkpoint)
+wrong = {"path": "nope", "step": 1.5, "metrics": {"loss": [1]}, "primary_metric": ("acc", "max")}
+refused(experiment.checkpoint, **wrong)
+for path in ("pipe", "socket", "empty", "mixed", "runback", ".", 3, ""):
+    refused(experiment.checkpoint, path)
+refused(experiment.checkpoint, metrics={"loss": 1}, primary_metric="loss")
+experiment.checkpoint(metrics={"loss": 1}, primary_metric=("loss", "minimize"))
+refused(experiment.checkpoint, metrics={"loss": 1}, primary_metric=("loss", "maximize"))
+refused(experiment.checkpoint, "model.pt", step=2**63)
+experiment.stop()
+refused(experiment.checkpoint, "model.pt")
+"""
+SAID = """\
+4 problems in init()
+  path 'nowhere' does not exist
+  param 'a%': MLflow takes letters, digits, blanks and _-.:/ in a name, / as in a relative path
+  param 'b' has 7,000 characters, more than 6,000
+  experiment is 3, not a name
+1 problem in checkpoint()
+  path and metrics are both missing: there is nothing to keep
+5 problems in checkpoint()
+  path 'nope': No such file or directory
+  metric 'loss' is [1] (list), not one number
+  step is 1.5 (float), not a whole number
+  the goal of primary_metric is 'max': it is "minimize" or "maximize"
+  primary_metric 'acc' is not among the metrics (loss)
+1 problem in checkpoint()
+  {root}/pipe is no file or folder
+1 problem in checkpoint()
+  {root}/socket is no file or folder
+1 problem in checkpoint()
+  path 'empty' holds no file
+1 problem in checkpoint()
+  {root}/mixed/pipe is no file or folder
+2 problems in checkpoint()
+  path 'runback': a checkpoint cannot be called 'runback'
+  path 'runback' holds no file
+1 problem in checkpoint()
+  path '.' holds the store {root} itself
+1 problem in checkpoint()
+  path is 3, not a path
+1 problem in checkpoint()
+  path is empty
+1 problem in checkpoint()
+  primary_metric is 'loss' (str), not like ("loss", "minimize")
+1 problem in checkpoint()
+  primary_metric is loss maximize, and loss minimize in this run already
+1 problem in checkpoint()
+  step is 9223372036854775808, which has more than 64 bits
+1 problem in checkpoint()
+  the experiment has been stopped; runback.resume continues its run
+"""
+
+
+def test_all_problems_are_said_at_the_call(tmp_path: Path, template: Path) -> None:
+    store = make(tmp_path / "store", template)
+    done = store.train(WRONG)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == SAID.format(root=store.root)
+    assert query(store.database, "SELECT COUNT(*) FROM logged_models") == [(0,)]
+    assert len(store.runs()) == 1
+
+
+ENDINGS = """
+import os
+os.environ["RUNBACK_RECORD"] = "0"
+import mlflow, runback
+
+def end(name, error):
+    try:
+        with runback.init(name=name) as experiment:
+            experiment.checkpoint(metrics={"x": 1})
+            if error:
+                raise error
+    except BaseException as raised:
+        assert raised is error
+
+end("fine", None)
+end("failed", RuntimeError("no"))
+end("killed", KeyboardInterrupt())
+end("exit", SystemExit(0))
+end("exit 1", SystemExit(1))
+with mlflow.start_run(run_name="joined") as run:
+    with runback.init(params={"a": 1}) as experiment:
+        assert experiment.id == run.info.run_id
+        experiment.checkpoint(metrics={"x": 1}, step=4)
+    mlflow.log_metric("after", 1)
+    assert mlflow.active_run().info.run_id == run.info.run_id
+open("model.pt", "w").write("x")
+runback.init(name="never stopped").checkpoint("model.pt", background=True)
+"""
+
+
+def test_status_says_how_it_ended(tmp_path: Path, template: Path) -> None:
+    store = make(tmp_path / "store", template)
+    done = store.train(ENDINGS)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert dict(query(store.database, "SELECT name, status FROM runs")) == {
+        "fine": "FINISHED",
+        "failed": "FAILED",
+        "killed": "KILLED",
+        "exit": "FINISHED",
+        "exit 1": "FAILED",
+        "joined": "FINISHED",
+        "never stopped": "FINISHED",
+    }
+    assert query(store.database, "SELECT status, name FROM logged_models") == [(2, "model")]
+    assert list((store.root / ".runback" / "running").iterdir()) == []
+
+
+def test_the_projects_own_store_is_made(tmp_path: Path) -> None:
+    project = tmp_path / "my projéct"
+    (project / "src").mkdir(parents=True)
+    script = project / "train.py"
+    script.write_text(
+        "import runback\n"
+        "with runback.init(path=__file__) as e:\n"
+        "    print(e.checkpoint(__file__, metrics={'loss': 1}).path)\n"
+    )
+    words = [sys.executable, str(script)]
+    done = subprocess.run(
+        words, cwd=project / "src", env=plain_environ(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{project}/mlruns/0/models/m-")
+    assert query(project / "mlflow.db", "SELECT status FROM runs") == [("FINISHED",)]
+
+
+def test_importing_is_light() -> None:
+    code = "import sys, runback; print(*sys.modules); runback.init"
+    out = subprocess.check_output([sys.executable, "-c", code], cwd=REPOSITORY, text=True)
+    loaded = set(out.split())
+    assert not {"mlflow", "numpy", "sqlite3", "json", "runback.checkpoints"} & loaded
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        runback.nothing  # noqa: B018

@@ -106,8 +106,11 @@ def source_of(given: Any, root: Path, problems: list[str]) -> Source | None:
 
     Links to files count as those files.
     """
+    if given == "":
+        problems.append("path is empty")
+        return None
     try:
-        path = Path(os.path.abspath(os.fspath(given) or "/"))  # noqa: PTH100 - a link keeps its own name
+        path = Path(os.path.abspath(os.fspath(given)))  # noqa: PTH100 - a link keeps its own name
         mode = path.stat().st_mode
     except TypeError:
         problems.append(f"path is {given!r}, not a path"[:100])

@@ -109,8 +109,8 @@ def _check_name(kind: str, name: Any, problems: list[str]) -> None:
         problems.append(f"{kind} {name[:40]!r}…: a name of {len(name)} characters, more than 250")
     elif not NAME.fullmatch(name) or _is_no_path(name):
         problems.append(
-            f"{kind} {name!r}: MLflow takes letters, digits, _ - . : / and blanks in a name, "
-            "and / as in a relative path"
+            f"{kind} {name!r}: MLflow takes letters, digits, blanks and _-.:/ in a name, "
+            "/ as in a relative path"
         )
 
 
