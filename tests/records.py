@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import shutil
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from runback.capture import snapshot
+from runback.capture.snapshot import CodeFile
 from runback.record import files, manifest, metrics, state
 from runback.record.metrics import Point
 from runback.record.state import State
@@ -80,6 +82,27 @@ def make_record(
     else:
         manifest.finish(record, made, {}, {})
     return record
+
+
+def add_code(
+    record: Path,
+    code: Mapping[str, bytes | str | CodeFile],
+    left_out: dict[str, str] | None = None,
+    **parts: Any,
+) -> None:
+    """Put code into a record, a str being a link's target, and parts into its manifest."""
+    made = {
+        name: CodeFile(given) if isinstance(given, bytes) else CodeFile(b"", link=given)
+        for name, given in code.items()
+        if not isinstance(given, CodeFile)
+    }
+    made |= {name: given for name, given in code.items() if isinstance(given, CodeFile)}
+    taken = snapshot.Snapshot(made, left_out or {}, None)
+    with (record / files.CODE).open("wb") as file:
+        snapshot.write_archive(taken, file)
+    about = {"code": snapshot.describe(taken, Path("/home/ada/digits")), **parts}
+    known = manifest.read(record, run_of(record))
+    manifest.finish(record, {**known, **about}, known["artifacts"], known["models"])
 
 
 def make_store(folder: Path, template: Path) -> Path:

@@ -14,9 +14,10 @@ from runback.store.find import find_id
 from runback.terminal import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from runback.runs.diff import Diff, Row
+    from runback.runs.diff import Diff, Row, Section
 
 ABSENT, UNKNOWN = "-", "?"
 NOT_COMPARED = "(not compared)"
@@ -56,7 +57,7 @@ def diff(
     root = store.absolute()
     run_ids = [find_id(root, run) for run in runs]
     if patch:
-        return _patch(root, run_ids) if exit_code else _patch(root, run_ids) * 0
+        return _patch(root, run_ids) and int(exit_code)
     found = verb.diff(root, run_ids)
     if as_json:
         print_json(_plain(found, everything))
@@ -100,11 +101,23 @@ def _lines(found: Diff, everything: bool) -> None:
         for row in section.rows:
             if row.differs or everything:
                 _line(section.name, row.name, *cells(row))
-        for part in dict.fromkeys(gap.part for gap in section.gaps):
-            gaps = {gap.run: gap.reason for gap in section.gaps if gap.part == part}
-            reasons = [gaps.get(at, "") for at in range(len(found.runs))]
-            _line(section.name, f"{NOT_COMPARED} {part}".strip(), *reasons)
+        for reasons, parts in _gaps(section, len(found.runs)).items():
+            _line(section.name, f"{NOT_COMPARED} {named(parts)}".strip(), *reasons)
     say_left_out(found)
+
+
+def _gaps(section: Section, count: int) -> dict[tuple[str, ...], list[str]]:
+    """Return the parts that were not compared, by each run's reason, "" of those that have them."""
+    found = dict[tuple[str, ...], list[str]]()
+    for part in dict.fromkeys(gap.part for gap in section.gaps):
+        gaps = {gap.run: gap.reason for gap in section.gaps if gap.part == part}
+        found.setdefault(tuple(gaps.get(at, "") for at in range(count)), []).append(part)
+    return found
+
+
+def named(parts: Sequence[str]) -> str:
+    """Name parts of a section; none if it is the section itself that is missing."""
+    return ", ".join(parts) if all(parts) else ""
 
 
 def _line(*words: str) -> None:
@@ -131,7 +144,7 @@ def word(value: object) -> str:
 def say_left_out(found: Diff) -> None:
     """Name on stderr what no snapshot has, so that nobody takes it for equal."""
     names = list(dict.fromkeys(name for section in found.sections for name in section.left_out))
-    show_first("not in the snapshots, not compared", names, " (--json lists all)", err=True)
+    show_first("in no snapshot, not compared", names, " (--json lists all)", err=True)
 
 
 def _patch(root: Path, run_ids: list[str]) -> int:

@@ -9,17 +9,17 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from runback.cli.diff import cells, flat, say_left_out
+from runback.cli.diff import cells, flat, named, say_left_out
 from runback.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from runback.runs.diff import Diff, Row, Section
+    from runback.runs.diff import Diff, Row
 
 GAP = 2
 # Narrower than this, values stand below one another.
-NARROWEST = 10
+NARROWEST = 12
 _DIGEST = re.compile(r"sha256:([0-9a-f]{12})[0-9a-f]{52}")
 _PATCH_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -35,11 +35,11 @@ def show(found: Diff, everything: bool) -> None:
     widths = _widths([line for rows in lines.values() for line in rows], found, console.width)
     _head(console, found, widths)
     for section in found.sections:
-        if lines[section.name] or section.gaps:
+        if lines[section.name]:
             console.print(Text(section.name, style="bold"))
         for name, values in lines[section.name]:
             _row(console, found, flat(name), list(map(flat, values)), widths)
-        _gaps(console, found, section)
+    _gaps(console, found)
     same = [section.name for section in found.sections if section.is_same and section.rows]
     if same:
         console.print(Text(f"the same: {', '.join(same)}", style="dim"))
@@ -57,6 +57,17 @@ def fitted(text: str, width: int) -> str:
     return set_cell_size(f"{left}…{right}", width)
 
 
+def apart(texts: Sequence[str], width: int) -> list[str]:
+    """Return texts as `fitted` does, and where two that differ would look alike, from there on."""
+    shown = [fitted(text, width) for text in texts]
+    if len(set(shown)) == len(set(texts)):
+        return shown
+    letters = enumerate(zip(*(text for text in texts if cell_len(text) > width), strict=False))
+    start = next((at for at, found in letters if len(set(found)) > 1), 0) - width // 3
+    cut = [text[start:] if start > 0 and cell_len(text) > width else "" for text in texts]
+    return [fitted(f"…{c}" if c else text, width) for c, text in zip(cut, texts, strict=True)]
+
+
 def _short(row: Row) -> list[str]:
     """Return values with short digests; of packages whose versions differ, the versions."""
     values = [_DIGEST.sub(r"\1", value) for value in cells(row)]
@@ -66,54 +77,55 @@ def _short(row: Row) -> list[str]:
     return values
 
 
-def _widths(lines: Sequence[tuple[str, list[str]]], found: Diff, width: int) -> list[int]:
-    """Return the widths of the name and of each run's column; of the name alone if too narrow."""
-    count = len(found.runs)
+def _widths(lines: Sequence[tuple[str, list[str]]], found: Diff, width: int) -> tuple[int, int]:
+    """Return the widths of the names and of each run's values; 0 of these: no room beside."""
     longest = max((cell_len(flat(name)) for name, _ in lines), default=0) + GAP
-    name = min(longest, max(16, width // 3)) + GAP
-    room = (width - name) // count - GAP
-    if room < NARROWEST:
-        return [width]
-    columns = [
-        max([8, cell_len(flat(run.name)), *(cell_len(flat(values[at])) for _, values in lines)])
-        for at, run in enumerate(found.runs)
-    ]
-    return [name, *(min(column, room) for column in columns)]
+    name = min(longest, max(16, width // 3))
+    room = (width - name) // len(found.runs) - GAP
+    values = [flat(value) for _, values in lines for value in values]
+    names = [flat(run.name) for run in found.runs]
+    wanted = max(cell_len(text) for text in (found.runs[0].short_id, *names, *values))
+    return (name, min(wanted, room)) if room >= NARROWEST else (width, 0)
 
 
-def _head(console: Console, found: Diff, widths: list[int]) -> None:
-    if len(widths) == 1:
-        for run in found.runs:
-            console.print(Text(fitted(f"{run.short_id}  {flat(run.name)}", widths[0]).rstrip()))
+def _head(console: Console, found: Diff, widths: tuple[int, int]) -> None:
+    ids, names = [run.short_id for run in found.runs], [flat(run.name) for run in found.runs]
+    if widths[1]:
+        _print(console, ["", *ids], widths, style="bold")
+        _print(console, ["", *names], widths, style="bold")
         return
-    for words in ([run.short_id for run in found.runs], [flat(run.name) for run in found.runs]):
-        _print(console, ["", *words], widths, style="bold")
+    for run_id, name in zip(ids, names, strict=True):
+        console.print(Text(fitted(f"{run_id}  {name}", widths[0]).rstrip(), style="bold"))
 
 
-def _row(console: Console, found: Diff, name: str, values: list[str], widths: list[int]) -> None:
-    if len(widths) > 1:
+def _row(
+    console: Console, found: Diff, name: str, values: list[str], widths: tuple[int, int]
+) -> None:
+    if widths[1]:
         _print(console, [f"{'':{GAP}}{name}", *values], widths)
         return
-    console.print(Text(fitted(f"  {name}", widths[0]).rstrip()))
-    for run, value in zip(found.runs, values, strict=True):
-        console.print(Text(fitted(f"    {run.short_id}  {value}", widths[0]).rstrip()))
+    console.print(Text(fitted(f"{'':{GAP}}{name}", widths[0]).rstrip()))
+    heads = [f"{'':{2 * GAP}}{run.short_id}  " for run in found.runs]
+    for head, value in zip(heads, apart(values, widths[0] - len(heads[0])), strict=True):
+        console.print(Text((head + value).rstrip()))
 
 
-def _print(console: Console, words: list[str], widths: list[int], style: str = "") -> None:
-    gap = " " * GAP
-    line = (words[0] and fitted(words[0], widths[0] - GAP)) or " " * (widths[0] - GAP)
-    parts = [fitted(word, width) for word, width in zip(words[1:], widths[1:], strict=True)]
-    console.print(Text(gap.join([line, *parts]).rstrip(), style=style), soft_wrap=True)
+def _print(console: Console, words: list[str], widths: tuple[int, int], style: str = "") -> None:
+    shown = [fitted(words[0], widths[0]), *apart(words[1:], widths[1])]
+    console.print(Text((" " * GAP).join(shown).rstrip(), style=style), soft_wrap=True)
 
 
-def _gaps(console: Console, found: Diff, section: Section) -> None:
-    """Say what of a section could not be compared; a reason that is the same for all of it once."""
-    reasons = dict[tuple[int, str], list[str]]()
-    for gap in section.gaps:
-        reasons.setdefault((gap.run, gap.reason), []).append(gap.part)
-    for (at, reason), parts in reasons.items():
-        of = f" ({', '.join(part for part in parts)})" if all(parts) else ""
-        text = f"  not compared{of}: {found.runs[at].short_id}: {flat(reason)}"
+def _gaps(console: Console, found: Diff) -> None:
+    """Say what could not be compared; of a run without a record, in one line."""
+    missing = dict[tuple[str, str], dict[str, list[str]]]()
+    for section in found.sections:
+        for gap in section.gaps:
+            key = (found.runs[gap.run].short_id, gap.reason)
+            missing.setdefault(key, {}).setdefault(section.name, []).append(gap.part)
+    for (run_id, reason), sections in missing.items():
+        names = [f"{name} {named(parts)}".strip() for name, parts in sections.items()]
+        who = "" if run_id in reason else f"{run_id}: "
+        text = f"not compared: {', '.join(names)}: {who}{flat(reason)}"
         console.print(Text(text, style="yellow"))
 
 

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from runback.runs.run import Run
 
 SECTIONS = (
-    *("run", "params", "metrics", "code", "environment", "machine", "data", "command"),
+    *("status", "params", "metrics", "code", "environment", "machine", "data", "command"),
     "randomness",
 )
 # Ids, names and places: they are shown, and two runs that differ in them are not different.
 _NAMES = {
-    *(("run", "experiment"), ("machine", "host"), ("environment", "executable")),
+    *(("machine", "host"), ("environment", "executable")),
     *(("command", "executable"), ("command", "environ.RUNBACK_HOST")),
     *(("command", "environ.SLURM_JOB_ID"), ("command", "environ.MLFLOW_RUN_ID")),
     *(("command", "environ.MLFLOW_PARENT_RUN_ID"), ("command", "environ.MLFLOW_RUN_NAME")),
@@ -94,8 +94,8 @@ def diff(root: Path, run_ids: Sequence[str]) -> Diff:
     with readable(root) as connection:
         used = datasets.of_runs(connection, [run.id for run in runs])
     sections = {name: Section(name) for name in SECTIONS}
-    _add(sections["run"], [{"status": r.status, "experiment": r.experiment} for r in runs])
-    _add(sections["params"], [run.params for run in runs], _same_text)
+    _add(sections["status"], [{"status": run.status} for run in runs])
+    _add(sections["params"], [run.params for run in runs], same_text)
     _add(sections["metrics"], [_metrics(run) for run in runs])
     _add(sections["data"], [used.get(run.id, {}) for run in runs], prefix="dataset ")
     recorded = [facts.of_run(root, run) for run in runs]
@@ -156,7 +156,7 @@ def _same(one: Value | None, other: Value | None) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
-def _same_text(one: Value | None, other: Value | None) -> bool:
+def same_text(one: Value | None, other: Value | None) -> bool:
     """Say whether two params are the same: as numbers, where both are."""
     if one == other or one is None or other is None:
         return one == other

@@ -53,6 +53,11 @@ def of_run(root: Path, run: Run) -> Facts:
         known = manifest.read(record_of(root, run.listed), run.id)
     except (NoRecord, RecordError) as error:
         return Facts(gaps=dict.fromkeys(PARTS, str(error)))
+    return of_manifest(known)
+
+
+def of_manifest(known: dict[str, Any]) -> Facts:
+    """Return what a manifest tells, whatever it is."""
     facts = Facts()
     for part in PARTS:
         try:

@@ -63,7 +63,8 @@ def _sides(code: Code, wanted: Collection[str]) -> dict[str, _Side]:
     """Return each file's kind, and the content of those that are wanted."""
     found, left = dict[str, _Side](), LARGEST_TOTAL_BYTES
     for entry in code.entries():
-        data = _data(code, entry, min(left, LARGEST_BYTES)) if entry.name in wanted else b""
+        is_read = entry.name in wanted or entry.kind == LINK
+        data = _data(code, entry, min(left, LARGEST_BYTES)) if is_read else b""
         left -= len(data or b"")
         found[entry.name] = _Side(entry.kind, data)
     return found
@@ -86,8 +87,10 @@ def _change(name: str, old: _Side | None, new: _Side | None, differs: bool) -> I
     if not differs and kinds[0] == kinds[1]:
         return
     if old and new and (LINK in kinds) and kinds[0] != kinds[1]:
-        yield from _change(name, old, None, True)
-        yield from _change(name, None, new, True)
+        # Where the digests are equal, so are the bytes: a link's are its target's name.
+        data = old.data or new.data
+        yield from _change(name, _Side(old.kind, old.data or data), None, True)
+        yield from _change(name, None, _Side(new.kind, new.data or data), True)
         return
     if any(side and _is_binary(side.data) for side in (old, new)):
         # Without a header: `git apply` refuses a patch that names a file and does not hold it.
@@ -96,11 +99,13 @@ def _change(name: str, old: _Side | None, new: _Side | None, differs: bool) -> I
         return
     yield b"diff --git %s %s\n" % (_quoted(f"a/{name}"), _quoted(f"b/{name}"))
     yield from _modes(old, new)
+    if differs:
+        yield _index(old, new)
     before, after = (side.data or b"" if side and differs else b"" for side in (old, new))
     if before != after:
         yield b"--- %s\n" % _ended(_named("a/", name, old))
         yield b"+++ %s\n" % _ended(_named("b/", name, new))
-        yield from _hunks(_lines(before), _lines(after))
+        yield from hunks(lines_of(before), lines_of(after))
 
 
 def _modes(old: _Side | None, new: _Side | None) -> Iterator[bytes]:
@@ -110,6 +115,19 @@ def _modes(old: _Side | None, new: _Side | None) -> Iterator[bytes]:
         yield f"deleted file mode {MODES[old.kind]}\n".encode()
     elif old and new and old.kind != new.kind:
         yield f"old mode {MODES[old.kind]}\nnew mode {MODES[new.kind]}\n".encode()
+
+
+def _index(old: _Side | None, new: _Side | None) -> bytes:
+    """Return the line that names both contents as git does; patch takes from it what is a link."""
+    mode = f" {MODES[new.kind]}" if old and new and old.kind == new.kind else ""
+    return f"index {_blob(old)}..{_blob(new)}{mode}\n".encode()
+
+
+def _blob(side: _Side | None) -> str:
+    if side is None or side.data is None:
+        return "0" * 40
+    content = b"blob %d\0" % len(side.data) + side.data
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 
 def _is_binary(data: bytes | None) -> bool:
@@ -135,13 +153,15 @@ def _ended(name: bytes) -> bytes:
     return name + b"\t" if b" " in name and not name.startswith(b'"') else name
 
 
-def _lines(data: bytes) -> list[bytes]:
+def lines_of(data: bytes) -> list[bytes]:
+    """Return a text's lines as a patch has them: the last one says if it has no end."""
     lines = data.split(b"\n")
     whole = [line + b"\n" for line in lines[:-1]]
     return whole + ([lines[-1] + b"\n\\ No newline at end of file\n"] if lines[-1] else [])
 
 
-def _hunks(before: list[bytes], after: list[bytes]) -> Iterator[bytes]:
+def hunks(before: list[bytes], after: list[bytes]) -> Iterator[bytes]:
+    """Yield the lines that turn one text's lines into another's."""
     if len(before) + len(after) > MOST_LINES:
         old, new = (f"{min(1, len(lines))},{len(lines)}" for lines in (before, after))
         yield f"@@ -{old} +{new} @@\n".encode()
