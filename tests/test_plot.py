@@ -230,6 +230,7 @@ def test_many_points_are_thinned_out(empty: Path) -> None:
     run_index(empty)
     (line,) = curves.read(read(empty, [OWL])).panels[0].curves
     assert 1_000 < len(line.x) <= curves.MOST_POINTS + 3
+    assert (line.x[0], line.x[-1]) == (0, 19_999)
     assert line.x == sorted(line.x)
     assert (line.y[line.x.index(7_777)], max(line.y[:100])) == (99.0, 6 / 7)
     assert math.isnan(line.y[line.x.index(8_888)])

@@ -14,6 +14,7 @@ from checkpoints import make_run
 from conftest import REPOSITORY
 from pictures import HOSTILE, LARK, OWL, WREN, add, curve, fill, point
 from records import make_store, query, run_index
+from training import Store
 
 import runback
 from runback.errors import (
@@ -278,3 +279,24 @@ def test_a_long_history_is_whole(empty: Path) -> None:
     add(empty, OWL, "owl", curve("loss", float, 5_000), {})
     run_index(empty)
     assert runback.runs.get("owl", empty).metrics["loss"].tolist() == list(map(float, range(5_000)))
+
+
+def test_the_blocks_of_the_page_run(empty: Path) -> None:
+    page = (REPOSITORY / "docs" / "python.md").read_text()
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
+    done = Store(empty).train(
+        code + "\nprint(lowest == weight**2, folder.read_text() == repr(weight))"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "rate-0.4 FINISHED 0.4" in done.stdout
+    assert 'begins with "zebra"' in done.stdout
+    assert done.stdout.splitlines()[-1] == "True True"
+
+
+def test_ipython_shows_them(filled: Path) -> None:
+    formatters = pytest.importorskip("IPython.core.formatters")
+    run = runback.runs.get("owl", filled)
+    shown, _ = formatters.DisplayFormatter().format(run)
+    assert shown["text/html"] == run._repr_html_()
+    shown, _ = formatters.DisplayFormatter().format(run.plot())
+    assert shown["image/png"].startswith(b"\x89PNG")

@@ -102,8 +102,7 @@ def scatter(cloud: Cloud) -> Figure:
         axes.set_xlabel(plain(cloud.param))
         axes.grid(axis="x")
         if cloud.categories:
-            axes.set_xticks(range(len(cloud.categories)), [plain(c) for c in cloud.categories])
-            axes.set_xlim(-0.5, len(cloud.categories) - 0.5)
+            _name_categories(axes, [plain(text) for text in cloud.categories])
         elif cloud.is_log:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
@@ -118,6 +117,13 @@ def scatter(cloud: Cloud) -> Figure:
                     color=GREY,
                 )
         return figure
+
+
+def _name_categories(axes: Axes, names: list[str]) -> None:
+    axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    if sum(map(len, names)) > 60:
+        axes.tick_params(axis="x", labelrotation=30, labelrotation_mode="xtick")
 
 
 def named(run: Run) -> str:
@@ -147,7 +153,7 @@ def _figure(width: float, height: float) -> Figure:
 
 def _draw(axes: Axes, panel: Panel, chart: Chart, lines: dict[str, Line2D]) -> None:
     """Draw a panel; remember a line of each run for the legend."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import EngFormatter, MaxNLocator
 
     styles = dict(zip(panel.metrics, LINES * len(panel.metrics), strict=False))
     by_run = len(chart.runs) > 1
@@ -166,6 +172,7 @@ def _draw(axes: Axes, panel: Panel, chart: Chart, lines: dict[str, Line2D]) -> N
     axes.margins(x=0.02)
     if chart.x_label == "step":
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     if chart.is_log and any(y > 0 for curve in panel.curves for y in curve.y):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")

@@ -71,8 +71,8 @@ def by_time(
 ) -> list[Point]:
     """Return the points in the order of time.
 
-    most: thin them out to some `most`: of each stretch of as many points, the lowest, the
-    highest and the first that is not finite, so that no peak and no gap is lost.
+    most: thin them out to some `most`: the ends, and of each stretch of as many points the
+    lowest, the highest and the first that is not finite: no peak and no gap is lost.
     """
     sql = f"{_POINTS} ORDER BY timestamp, rowid"
     return _thinned(connection, sql, {"run": run_id, "key": key}, most)
@@ -91,11 +91,14 @@ def _thinned(
     cursor = connection.execute(sql, names)
     if most is None or total <= most:
         return [_point(row) for row in cursor]
-    found: list[Point] = []
+    found: dict[Point, None] = {}
+    stretch: list[Point] = []
     # Three of each stretch; fetched stretch by stretch: there may be millions of rows.
     while rows := cursor.fetchmany(max(1, total * 3 // most)):
-        found += _outline([_point(row) for row in rows])
-    return found
+        is_first, stretch = not stretch, [_point(row) for row in rows]
+        found |= dict.fromkeys(stretch[:1] if is_first else [])
+        found |= dict.fromkeys(_outline(stretch))
+    return list(found | dict.fromkeys(stretch[-1:]))
 
 
 def _outline(stretch: list[Point]) -> list[Point]:
