@@ -21,7 +21,7 @@ RunbackError
 ├── FilterError          a condition that cannot be read
 ├── UnknownName          no run has a field, metric or param of that name
 ├── NoSuchMetric         none of these runs has a metric or param of that name
-├── NoMetrics            runs that logged no metric
+├── NoMetrics            no runs, or none that logged a metric
 ├── UnknownFormat        a picture in a format that is not written
 ├── PackageMissing       a Python package that is not installed here
 ├── NoGoal               nobody says which way a metric is better
@@ -240,7 +240,8 @@ class NoSuchMetric(RunbackError):
 class NoMetrics(RunbackError):
     def __init__(self, runs: Sequence[str]) -> None:
         of = f"run {runs[0]} has" if len(runs) == 1 else f"the {len(runs)} runs have"
-        super().__init__(f"{of} no metrics yet", "runback ls shows what each run has")
+        what = f"{of} no metrics yet" if runs else "there are no such runs: nothing to draw"
+        super().__init__(what, "runback ls shows what each run has")
 
 
 class UnknownFormat(RunbackError):

@@ -17,6 +17,7 @@ from pictures import HOSTILE, LARK, OWL, WREN, add, curve, fill, piped, point
 from records import make_store, run_index
 from screens import Screen, on_terminal
 
+import runback
 from runback.errors import NoMetrics, NoSuchMetric
 from runback.runs import cloud, curves, drawing, picture
 from runback.runs.run import read
@@ -139,6 +140,24 @@ def test_other_endings_are_refused_before_anything_is_read(tmp_path: Path) -> No
         "error: curves.gif has no ending that says a format: one of .png, .pdf, .svg, .html\n"
         "hint: runback plot RUN -o curves.png\n"
     )
+
+
+def test_a_folder_that_is_not_there(filled: Path) -> None:
+    done = piped(filled, "plot", "owl", "-o", "nowhere/x.png")
+    assert done.returncode == 3
+    assert done.stderr.endswith("nowhere: No such file or directory\n")
+
+
+def test_no_runs_are_left(filled: Path) -> None:
+    words = ("scatter", "-p", "optimizer", "-m", "val_loss", "-f", "val_loss > 100")
+    done = piped(filled, *words)
+    assert (done.returncode, done.stderr) == (
+        3,
+        "error: there are no such runs: nothing to draw\n"
+        "hint: runback ls shows what each run has\n",
+    )
+    with pytest.raises(NoMetrics, match="no such runs"):
+        runback.runs.list("val_loss > 100", path=filled).plot()
 
 
 def test_unknown_metrics_are_named(filled: Path) -> None:

@@ -102,7 +102,7 @@ def points(runs: Sequence[Run], metrics: Sequence[str] = ()) -> list[tuple[Run, 
 
 
 def _names(runs: Sequence[Run], metrics: Sequence[str]) -> list[str]:
-    names = list(dict.fromkeys(metrics)) or chosen(runs)
+    names = list(dict.fromkeys(metrics)) or (chosen(runs) if runs else [])
     if not names:
         raise NoMetrics([run.short_id for run in runs])
     check(runs, names)
@@ -128,7 +128,9 @@ def chosen(runs: Sequence[Run]) -> list[str]:
 
 
 def check(runs: Sequence[Run], metrics: Iterable[str]) -> None:
-    """Raise NoSuchMetric for a metric that none of the runs has."""
+    """Raise NoSuchMetric for a metric that none of the runs has, NoMetrics if there are none."""
+    if not runs:
+        raise NoMetrics([])
     known = sorted({name for run in runs for name in run.latest})
     for name in metrics:
         if name not in known:

@@ -41,9 +41,10 @@ svg {{ max-width: 100%; height: auto; }}
 
 
 def check(path: Path) -> None:
-    """Raise UnknownFormat if the name of the file does not say a format."""
+    """Raise UnknownFormat if the name of the file says no format, OSError if it has no folder."""
     if path.suffix.lower() not in FORMATS:
         raise UnknownFormat(path, FORMATS)
+    path.absolute().parent.stat()
 
 
 def save(figure: Figure, path: Path, title: str, notes: list[str]) -> None:
