@@ -52,10 +52,12 @@ def store(tmp_path: Path, template: Path) -> Path:
     return make_store(tmp_path / "store", template)
 
 
-def take(repository: Repository, store: Path, dry_run: bool = False) -> Report:
+def take(
+    repository: Repository, store: Path, dry_run: bool = False, experiment: str = "keepsake"
+) -> Report:
     """Import and index, as the command does."""
     found = find(str(repository.root), Path("/"))
-    report = import_all(found, store, "keepsake", lambda message: None, dry_run)
+    report = import_all(found, store, experiment, lambda message: None, dry_run)
     if not dry_run:
         assert run_index(store).wrong == {}
     return report
@@ -351,7 +353,7 @@ def test_what_grew_is_completed(repository: Repository, store: Path) -> None:
     content = json.loads(repository.json(name).read_text())
     content["checkpoints"] += [repository.checkpoint(1, n, 0.1, "m.pt") for n in (1, 2)]
     repository.write(name, content)
-    report = take(repository, store)
+    report = take(repository, store, experiment="another")  # a run stays where it is
     assert (report.completed, report.checkpoints) == ([run_of(name)], 2)
     assert json.loads(tags(store, name)["runback.best"])["step"] == 10
     expected = datetime(2021, 2, 6, 11, 1, 2, 500_000, UTC).timestamp() * 1000

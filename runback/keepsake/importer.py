@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from runback.errors import RecordError, StoreError
@@ -141,10 +142,10 @@ class _Importer:
             name: self.places.artifacts.get(name, self.places.default(target.parent.name, name))
             for name in models
         }
-        made = rows.rows(experiment, self.group, target / "artifacts", paths, last_ms)
-        if known:
-            made = _grown(state.read(record, experiment.run_id).rows, made)
-        state.write(record, State(experiment.run_id, made))
+        had = state.read(record, experiment.run_id) if known else None
+        group = had.rows["experiments"][0] if had else self.group
+        made = rows.rows(experiment, group, target / "artifacts", paths, last_ms)
+        state.write(record, _grown(had, made) if had else State(experiment.run_id, made))
         self._finish(experiment, before, known, got, record, models)
         if not known:
             publish(folder, target)
@@ -190,9 +191,10 @@ def _missing(experiment: Experiment, got: Fetched) -> list[str]:
     return [f"{names[name]}: its archive {reason}" for name, reason in got.without_files.items()]
 
 
-def _grown(before: Rows, now: Rows) -> Rows:
-    """Return the rows of a run that has grown in Keepsake, and perhaps here too."""
-    merged = {t: union(t, now.get(t, []), before.get(t, [])) for t in {**before, **now}}
-    merged["tags"] = union("tags", before.get("tags", []), now["tags"])
-    end_ms = now["runs"][0]["end_time"]
-    return {**merged, "runs": [{**before["runs"][0], "end_time": end_ms}]}
+def _grown(before: State, rows: Rows) -> State:
+    """Return the state of a run that has grown in Keepsake, and perhaps here too."""
+    had = before.rows
+    merged = {t: union(t, rows.get(t, []), had.get(t, [])) for t in {**had, **rows}}
+    merged["tags"] = union("tags", had.get("tags", []), rows["tags"])
+    merged["runs"] = [{**had["runs"][0], "end_time": rows["runs"][0]["end_time"]}]
+    return replace(before, rows=merged)

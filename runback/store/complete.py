@@ -107,7 +107,7 @@ def _grown(before: Rows, now: Rows) -> Rows:
     run, then = now["runs"][0], before["runs"][0]
     if run["status"] == "RUNNING":
         run = {**run, "status": then.get("status")}
-    ends: list[int] = [t for t in (run["end_time"], then.get("end_time")) if state.is_time(t)]
+    ends = [row["end_time"] for row in (run, then) if state.is_time(row.get("end_time"))]
     run = {**run, "end_time": max(ends, default=None)}
     kept = {column: then.get(column) for column in ("name", "lifecycle_stage", "deleted_time")}
     merged = {table: union(table, before.get(table, []), rows) for table, rows in now.items()}
