@@ -132,6 +132,7 @@ def main() -> None:
             # The layers alone, as a traced graph: no pickle, and it loads without this file.
             trainer.lightning_module.layers,
             name="model",
+            step=config.epochs - 1,  # the model takes the metrics of this step
             input_example=images[:2].numpy(),
             pip_requirements=str(train.PROJECT / "requirements.txt"),
         )

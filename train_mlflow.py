@@ -31,6 +31,7 @@ def main() -> None:
         mlflow.keras.log_model(
             result.model,
             name="model",
+            step=config.epochs - 1,  # the model takes the metrics of this step
             signature=mlflow.models.infer_signature(result.data.x_val[:1]),
             pip_requirements=str(train.PROJECT / "requirements.txt"),
         )

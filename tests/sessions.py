@@ -7,13 +7,14 @@ import re
 # What differs from run to run, or from one CPU class to another.
 VOLATILE = (
     (r"\b[a-z]+-[a-z]+-\d+ \([0-9a-f]{8}\)", "NAME (ID)"),
+    (r"\b[a-z]+-[a-z]+-\d+\b", "NAME"),
     (r"sha256:[0-9a-f]{12}", "sha256:DIGEST"),
     (r"(?m)\b[0-9a-f]{8}\b", "ID"),
     (r"\bm-[0-9a-f]{8}\b", "MODEL"),
     (r"\d+m?s(/step)?\b", "TIME"),
     (r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?", "DATE"),
     (r"\b[\d.]+ (s|min|h|d)\b", "SPAN"),
-    (r"\d\.\d{4}", "NUMBER"),
+    (r"\d\.\d{4,5}", "NUMBER"),
     (r"(?<=\S) {2,}(?=\S)", "  "),  # columns are as wide as their widest name
 )
 

@@ -107,7 +107,8 @@ def _metrics(curves: Sequence[Curve]) -> list[Column]:
 
 
 def _checkpoints(kept: Sequence[Kept]) -> list[Column]:
-    names = sorted({name for one in kept for name in one.model.metrics})
+    every = {name for one in kept for name in one.model.metrics}
+    names = sorted(name for name in every if not name.startswith("system/"))
     return [
         Column("STEP", ["" if k.model.step is None else str(k.model.step) for k in kept]),
         Column("NAME", [k.model.name + (" (best)" if k.is_best else "") for k in kept], 1),
