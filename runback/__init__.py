@@ -24,8 +24,8 @@ __all__ = ["Checkpoint", "Experiment", "__version__", "init", "resume", "runs"]
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name == "runs":
-        return import_module("runback.runs")
+    if name in ("keras", "lightning", "runs"):
+        return import_module(f"runback.{name}")
     if name in __all__:
         return getattr(import_module("runback.checkpoints"), name)
     raise AttributeError(f"module 'runback' has no attribute {name!r}")

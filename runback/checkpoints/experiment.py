@@ -12,7 +12,7 @@ from runback.checkpoints import content, saved
 from runback.checkpoints.background import Background
 from runback.checkpoints.keeping import Keeping
 from runback.checkpoints.saved import Checkpoint
-from runback.checkpoints.values import metrics_of, primary_of, step_of
+from runback.checkpoints.values import check_among, metrics_of, primary_of, step_of
 from runback.errors import CheckpointFailed, WrongArguments
 from runback.record.checkpoint import GOALS, PrimaryMetric
 from runback.store import running
@@ -182,7 +182,8 @@ class Experiment:
         root = self._publisher.root
         source = None if path is None else content.source_of(path, root, problems)
         numbers, number = metrics_of(metrics, problems), step_of(step, problems)
-        primary = primary_of(primary_metric, metrics, problems)
+        primary = primary_of(primary_metric, problems)
+        check_among(primary, metrics, problems)
         is_new = primary is not None and self._primary is None and not problems
         if is_new:
             self._primary = _primary(self._publisher.run().data.tags)

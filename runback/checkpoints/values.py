@@ -76,8 +76,8 @@ def step_of(given: Any, problems: list[str]) -> int | None:
     return step
 
 
-def primary_of(given: Any, metrics: Any, problems: list[str]) -> PrimaryMetric | None:
-    """Return the primary metric of `("loss", "minimize")`; it must be one of the metrics."""
+def primary_of(given: Any, problems: list[str]) -> PrimaryMetric | None:
+    """Return the primary metric of `("loss", "minimize")`, None if none was given."""
     if given is None:
         return None
     if isinstance(given, PrimaryMetric):
@@ -89,10 +89,15 @@ def primary_of(given: Any, metrics: Any, problems: list[str]) -> PrimaryMetric |
     name, goal = pair
     if goal not in GOALS:
         problems.append(f'the goal of primary_metric is {goal!r}: it is "minimize" or "maximize"')
-    if isinstance(metrics, Mapping | None) and name not in (metrics or ()):
-        known = ", ".join(map(str, metrics or ())) or "none"
-        problems.append(f"primary_metric {name!r} is not among the metrics ({known})")
     return PrimaryMetric(name, goal)
+
+
+def check_among(primary: PrimaryMetric | None, metrics: Any, problems: list[str]) -> None:
+    """Name the primary metric if it is not one of those that were given."""
+    names = list(metrics) if isinstance(metrics, Mapping) else []
+    if primary and primary.name not in names:
+        known = ", ".join(map(str, names)) or "none"
+        problems.append(f"primary_metric {primary.name!r} is not among the metrics ({known})")
 
 
 def is_better(value: float, than: float | None, goal: str) -> bool:
