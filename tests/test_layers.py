@@ -14,7 +14,7 @@ from conftest import REPOSITORY
 PACKAGE = REPOSITORY / "runback"
 HEAVY = {
     *("keras", "tensorflow", "torch", "mlflow", "pytorch_lightning", "lightning", "matplotlib"),
-    *("numpy", "pandas", "plotext"),
+    *("numpy", "pandas"),
 }
 # What a module may import of ours, by its place; nothing points back.
 ALLOWED = {
