@@ -11,9 +11,12 @@ RunbackError
 ├── LockMissing          no lock to compare an environment with
 ├── DiskFull             not enough room for what is about to be written
 ├── StoreError           the tracking store cannot be used as it is
-│   └── NoStore          there is none where it was looked for
+│   ├── NoStore          there is none where it was looked for
+│   ├── ServerError      a tracking server does not answer, or not so
+│   └── OnServer         a command that changes a store, and this one is on a server
 ├── RecordError          a file of a run's record is not what it should be
-│   └── WrongDigest      it is there, and not what was recorded
+│   ├── WrongDigest      it is there, and not what was recorded
+│   └── CheckpointAway   a checkpoint's files, or their digests, are not here
 ├── CaptureError         a run could not be recorded from its start
 ├── NoSuchRun            nothing here is called that
 ├── AmbiguousRun         several runs are called that
@@ -161,6 +164,19 @@ class NoStore(StoreError):
         )
 
 
+class ServerError(StoreError):
+    def __init__(self, address: str, reason: str, hint: str) -> None:
+        super().__init__(f"{address} cannot be read: {reason}", hint)
+
+
+class OnServer(StoreError):
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"this command works on a folder with mlflow.db and mlruns/, and {address} is none",
+            "--store FOLDER names one; the runs of a server are changed in MLflow's UI",
+        )
+
+
 class RecordError(RunbackError):
     """A file of a record that cannot be used; `path` names it, `reason` says why."""
 
@@ -173,6 +189,10 @@ class RecordError(RunbackError):
 class WrongDigest(RecordError):
     def __init__(self, path: Path, what: str, expected: str, found: str) -> None:
         super().__init__(path, f"is damaged: {what}\n  recorded {expected}\n  found    {found}")
+
+
+class CheckpointAway(RecordError):
+    pass
 
 
 class CaptureError(RunbackError):

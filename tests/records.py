@@ -102,7 +102,8 @@ def add_code(
         snapshot.write_archive(taken, file)
     about = {"code": snapshot.describe(taken, Path("/home/ada/digits")), **parts}
     known = manifest.read(record, run_of(record))
-    manifest.finish(record, {**known, **about}, known["artifacts"], known["models"])
+    artifacts = manifest.digests(record.parent)
+    manifest.finish(record, {**known, **about}, artifacts, known["models"])
 
 
 def make_store(folder: Path, template: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runback.errors import NoRecord, RecordError
+from runback.errors import CheckpointAway, NoRecord
 from runback.record import files
 from runback.store.places import has_shape_of, local_path
 
@@ -32,10 +32,10 @@ def record_of(root: Path, run: Listed) -> Path:
 
 
 def files_of(model: Model) -> Path:
-    """Return the folder with a checkpoint's files. Raises RecordError if it is not here."""
+    """Return the folder with a checkpoint's files. Raises CheckpointAway, RecordError."""
     found = _folder(model.location, model.model_id)
     if found is None:
-        raise RecordError(Path(local_path(model.location) or model.location), "is not here")
+        raise CheckpointAway(Path(local_path(model.location) or model.location), "is not here")
     return found
 
 

@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from runback.errors import NoCheckpoint, RecordError, WrongDigest
+from runback.errors import CheckpointAway, NoCheckpoint, RecordError, WrongDigest
 from runback.record import archive, checkpoint, files
+from runback.remote import away
 from runback.runs.code import is_digest
 from runback.runs.folder import files_of
 from runback.runs.run import MAXIMIZE
@@ -38,6 +39,7 @@ class Stored:
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading. Raises RecordError: a link, or not of the recorded size."""
+        away.bring(self.folder, name)
         path, size = self.folder / name, self.files[name]["size_bytes"]
         _refuse_links(self.folder, path)
         file = os.fdopen(files.open_plain(path), "rb")
@@ -84,10 +86,11 @@ def _best(run: Run, models: list[Model]) -> Model | None:
 def stored(model: Model, known: Mapping[str, Any]) -> Stored:
     """Return a checkpoint's files as checkpoint.json or the run's manifest names them.
 
-    known: the manifest. Raises RecordError: not here, nonsense, or nobody took digests.
+    known: the manifest. Raises CheckpointAway, RecordError.
     """
     folder = files_of(model)
     about = files.folder_of(folder) / checkpoint.NAME
+    away.bring(folder, f"{files.FOLDER}/{checkpoint.NAME}")
     if os.path.lexists(about):
         found = checkpoint.read(folder, model.model_id)
         if found.run_id != model.run_id:
@@ -95,7 +98,8 @@ def stored(model: Model, known: Mapping[str, Any]) -> Stored:
         return Stored(model, folder, found.files, found.path)
     expected = known.get("models", {}).get(model.model_id)
     if not isinstance(expected, dict) or not expected:
-        raise RecordError(folder, "has no digests: the run goes on, or was not recorded to its end")
+        reason = "has no digests: the run goes on, or was not recorded to its end"
+        raise CheckpointAway(folder, reason)
     for name, digest in expected.items():
         if not archive.is_inside(name) or not _is_known(digest):
             raise RecordError(folder, f"has no digest of {name!r} in the run's manifest"[:200])
