@@ -23,7 +23,7 @@ from conftest import plain_environ
 from records import add_code, make_record, make_store, run_index, run_of
 from screens import on_terminal
 
-from runback.capture import leaving
+from runback.capture import leaving, snapshot
 from runback.capture.snapshot import CodeFile
 from runback.record import checkpoint, files, manifest
 from runback.runs.checkout import safe_name
@@ -271,6 +271,20 @@ def test_snapshots_leave_checkouts_out(root: Path) -> None:
     done(root, run_id)
     (root / "train.py").write_text("mine")
     assert leaving.walk(root)[0] == ["train.py"]
+
+
+def test_what_runs_in_a_checkout_is_recorded_as_its_code(root: Path) -> None:
+    """Though the project around it is a repository, which ignores it."""
+    run_id = indexed(root)
+    done(root, run_id)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    (root / "train.py").write_text("mine")
+    folder = folder_of(root, run_id)
+    assert snapshot.project_root(folder, folder / "tools" / "new.py") == folder.resolve()
+    assert snapshot.take(folder).files["train.py"].data == CODE["train.py"]
+    assert snapshot.project_root(root, root / "train.py") == root.resolve()
+    assert "train.py" in snapshot.take(root).files
+    assert not any("checkouts" in name for name in snapshot.take(root).files)
 
 
 # What is there already.
@@ -661,6 +675,29 @@ def test_another_program_opens_it_only_when_told_to(root: Path, tmp_path: Path) 
     assert found.returncode == 0, found.stderr
     path = root / "mlruns/1" / run_id / "artifacts/plots/accuracy.png"
     assert (tmp_path / "asked").read_text() == f"{path.as_uri()}\n"
+
+
+def test_letter_that_is_cut_in_half_is_text(root: Path) -> None:
+    run_id = indexed(root)
+    artifacts = root / "mlruns/1" / run_id / "artifacts"
+    (artifacts / "long.txt").write_bytes(b"x" * 7_999 + "\u00e9".encode() * 2)
+    (artifacts / "half.txt").write_bytes(b"x" + "\u00e9".encode()[:1])
+    assert "x\u00e9\u00e9" in on_terminal("open", run_id, "long.txt", cwd=root).raw
+    assert on_terminal("open", run_id, "half.txt", cwd=root).text.endswith("half.txt\n")
+
+
+def test_closed_pipe_is_quiet(root: Path) -> None:
+    run_id = indexed(root)
+    (root / "mlruns/1" / run_id / "artifacts/big.txt").write_bytes(b"line\n" * 200_000)
+    for words in (f"open {run_id} big.txt", f"open {run_id}", f"diff {run_id} {run_id} --all"):
+        command = f"{sys.executable} -m runback {words} | head -1"
+        found = subprocess.run(
+            ["bash", "-c", command], cwd=root, env=plain_environ(), capture_output=True, text=True
+        )
+        assert found.stdout.count("\n") == 1
+        assert found.stderr == (
+            "in no snapshot, not compared: big.bin\n" if "diff" in words else ""
+        )
 
 
 def test_what_is_meant_must_be_clear_and_inside(root: Path, tmp_path: Path) -> None:

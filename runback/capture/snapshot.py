@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["CodeFile", "Snapshot", "describe", "project_root", "take", "write_archive"]
 
 MARKERS = ("pyproject.toml", "setup.py", "requirements.txt", "params.yaml", "mlflow.db")
+CHECKOUTS = "checkouts"
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,15 @@ def project_root(cwd: Path, script: Path | None) -> Path:
 
     The repository of the script's folder (of cwd, where there is no script, or it is
     an installed program), or else the nearest folder that looks like a project's, or
-    else that folder itself. Never the home directory or / because of what lies there.
+    else that folder itself. A checkout in there is a project of its own. Never the home
+    directory or / because of what lies there.
     """
     script = script.resolve() if script else None
     folder = script.parent if script and not _is_installed(script) else cwd.resolve()
     too_wide = {Path(os.path.expanduser("~")).resolve(), Path("/")} - {folder}  # noqa: PTH111
-    top = git.top_level(folder)
+    top, checkout = git.top_level(folder), _checkout(folder)
+    if checkout and not (top and top.is_relative_to(checkout)):
+        return checkout
     if top and top not in too_wide:
         return top
     for place in (folder, *folder.parents):
@@ -55,6 +59,14 @@ def project_root(cwd: Path, script: Path | None) -> Path:
         if any((place / marker).exists() for marker in MARKERS):
             return place
     return folder
+
+
+def _checkout(folder: Path) -> Path | None:
+    """Return the folder around this one that `runback checkout` made, which git ignores."""
+    for place in (folder, *folder.parents):
+        if place.parent.name == CHECKOUTS and (place.parent / ".gitignore").is_file():
+            return place
+    return None
 
 
 def take(root: Path) -> Snapshot:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
+from codecs import getincrementaldecoder
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from runback.errors import AmbiguousFile, NoSuchFile, RecordError
 from runback.record import files, manifest
+from runback.remote import away
 from runback.runs.folder import artifacts_of
 
 if TYPE_CHECKING:
@@ -46,10 +48,10 @@ class Artifact:
         with self.open() as file:
             start = file.read(SNIFFED_BYTES)
         try:
-            start.decode()
-        except UnicodeDecodeError as error:
-            # A letter may be cut in half at the end.
-            return b"\0" not in start and error.start > len(start) - 4 == SNIFFED_BYTES - 4
+            # A letter may be cut in half at the end of the first bytes, and not at the file's.
+            getincrementaldecoder("utf-8")().decode(start, final=len(start) < SNIFFED_BYTES)
+        except UnicodeDecodeError:
+            return False
         return b"\0" not in start
 
 
@@ -60,6 +62,10 @@ def of_run(root: Path, run: Run) -> list[Artifact]:
     """
     folder = artifacts_of(root, run.listed)
     record = files.folder_of(folder)
+    there = away.sizes(folder)
+    if there is not None:
+        names = sorted(there, key=lambda path: path.startswith(f"{files.FOLDER}/"))
+        return [Artifact(folder.with_name(away.FETCHED), name, there[name]) for name in names]
     found = [path for path in manifest.plain_files(folder) if _is_plain(path)]
     if record.is_dir() and not record.is_symlink():
         found += sorted(path for path in record.iterdir() if _is_plain(path))
@@ -72,7 +78,7 @@ def of_run(root: Path, run: Run) -> list[Artifact]:
 def named(run: Run, known: list[Artifact], name: str) -> Artifact:
     """Return the artifact of this path, or the only one whose path ends in it.
 
-    Raises NoSuchFile, AmbiguousFile.
+    Of a server's run it is here then. Raises NoSuchFile, AmbiguousFile, ServerError.
     """
     name = os.path.normpath(name)
     found = [artifact for artifact in known if artifact.path == name] or [
@@ -83,6 +89,7 @@ def named(run: Run, known: list[Artifact], name: str) -> Artifact:
         raise NoSuchFile(run.id, name, near, f"runback open {run.short_id}   # lists its files")
     if len(found) > 1:
         raise AmbiguousFile(run.id, name, [artifact.path for artifact in found])
+    away.bring(found[0].folder, found[0].path, anew=True)
     return found[0]
 
 
