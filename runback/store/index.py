@@ -113,7 +113,8 @@ class _Index:
         self._end()
         if not self.dry_run:
             leftovers.sweep_drafts(self.root, live)
-            leftovers.drop_pending(self.connection, self.places, self.gone)
+            with self.memory.shrinking():
+                leftovers.drop_pending(self.connection, self.places, self.gone)
         cursor = self.memory.cursor()
         changed = self.memory.changed() | self.memory.grown(cursor) | self.gone
         # Of those unlike seen, an older copy may have been put over our own record.
