@@ -14,7 +14,7 @@ from checkpoints import make_run
 from conftest import REPOSITORY
 from pictures import HOSTILE, LARK, OWL, WREN, add, curve, fill, point
 from records import make_store, query, run_index
-from training import Store
+from training import make
 
 import runback
 from runback.errors import (
@@ -281,10 +281,10 @@ def test_a_long_history_is_whole(empty: Path) -> None:
     assert runback.runs.get("owl", empty).metrics["loss"].tolist() == list(map(float, range(5_000)))
 
 
-def test_the_blocks_of_the_page_run(empty: Path) -> None:
+def test_the_blocks_of_the_page_run(tmp_path: Path, template: Path) -> None:
     page = (REPOSITORY / "docs" / "python.md").read_text()
     code = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
-    done = Store(empty).train(
+    done = make(tmp_path / "project", template).train(
         code + "\nprint(lowest == weight**2, folder.read_text() == repr(weight))"
     )
     assert done.returncode == 0, done.stderr
