@@ -40,7 +40,8 @@ ALLOWED = {
     "launch": {"errors", "locked", "terminal", "launch", "store", "ui"},
     "environment": {"errors", "launch"},
     "tracking": {"launch", "terminal"},
-    "runs": {"errors", "record", "runs", "store"},
+    "remote": {"capture", "errors", "locked", "record", "remote", "store"},
+    "runs": {"errors", "record", "remote", "runs", "store"},
     "checkpoints": {
         *("capture", "checkpoints", "errors", "launch", "locked", "record", "runs", "store"),
         *("terminal", "tracking"),
@@ -49,8 +50,8 @@ ALLOWED = {
     "lightning": {"checkpoints", "errors"},
     "keepsake": {"errors", "keepsake", "locked", "record", "store"},
     "cli": {
-        *("cli", "environment", "errors", "keepsake", "launch", "record", "runs", "store"),
-        *("terminal", "ui", "__version__"),
+        *("cli", "environment", "errors", "keepsake", "launch", "record", "remote", "runs"),
+        *("store", "terminal", "ui", "__version__"),
     },
     "__main__": {"cli"},
     "__init__": {"checkpoints", "runs"},

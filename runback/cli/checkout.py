@@ -59,7 +59,8 @@ def checkout(
 
     RUN: an id, its beginning, a name, @latest or @best. PATH: only these files and folders.
 
-    The folder is checkouts/NAME-ID beside mlruns/, which git and later snapshots leave out.
+    The folder is checkouts/NAME-ID beside mlruns/ (of a server's run, here), which git and
+    later snapshots leave out.
     Without --checkpoint: the best by the run's primary metric, or else the latest, if there
     is one. Everything is compared with the digests that the run recorded; where one is wrong,
     nothing is written. The folder appears whole. Nothing that is there is overwritten, unless

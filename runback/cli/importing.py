@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from runback.cli.index import Bar
-from runback.cli.shared import json_option, print_json, quiet_option, show_first, store_option
+from runback.cli.shared import json_option, own_store_option, print_json, quiet_option, show_first
 from runback.keepsake import repository as repositories
 from runback.keepsake.importer import import_all
 from runback.keepsake.report import Report
@@ -26,7 +26,7 @@ def import_() -> None:
 
 @import_.command()
 @click.argument("repository", required=False)
-@store_option
+@own_store_option
 @click.option(
     "--experiment",
     default="keepsake",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runback.cli.shared import show_first, store_option
+from runback.cli.shared import own_store_option, show_first
 from runback.store import index as verb
 from runback.store.rebuild import rebuild as rebuild_store
 from runback.terminal import say
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@store_option
+@own_store_option
 @click.option("--rebuild", is_flag=True, help="Make mlflow.db anew from the runs' folders.")
 @click.option("--dry-run", is_flag=True, help="Change nothing, and say what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

@@ -8,7 +8,7 @@ import click
 
 from runback.cli import words
 from runback.cli.rm import waiting
-from runback.cli.shared import RUN, json_option, print_json, quiet_option, store_option
+from runback.cli.shared import RUN, json_option, own_store_option, print_json, quiet_option
 from runback.errors import NotRemoved
 from runback.runs import prune as verb
 from runback.runs.listing import Wish, select
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("runs", nargs=-1, type=RUN)
-@store_option
+@own_store_option
 @click.option("--keep-best", type=click.IntRange(1), metavar="N", help="So many of the best stay.")
 @click.option("--keep-last", type=click.IntRange(1), metavar="N", help="So many of the last stay.")
 @click.option("--experiment", "-e", metavar="NAME", help="All runs of this experiment.")

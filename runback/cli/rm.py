@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runback.cli import words
-from runback.cli.shared import RUN, json_option, print_json, quiet_option, store_option
+from runback.cli.shared import RUN, json_option, own_store_option, print_json, quiet_option
 from runback.errors import NotRemoved
 from runback.store import objects, remove
 from runback.store.find import find_id
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=RUN)
-@store_option
+@own_store_option
 @click.option("--purge", is_flag=True, help="Remove them for good, and free the disk.")
 @click.option("--dry-run", is_flag=True, help="With --purge: show what it would free.")
 @click.option("--force", is_flag=True, help="Also what may go on elsewhere, or is registered.")
@@ -72,7 +72,7 @@ def rm(
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=RUN)
-@store_option
+@own_store_option
 @json_option
 @quiet_option("Print nothing.")
 def restore(runs: Sequence[str], store: Path, as_json: bool, quiet: bool) -> int:

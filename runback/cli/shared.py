@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from runback.errors import RunbackError
-from runback.terminal import printable
+from runback.errors import OnServer, RunbackError
+from runback.remote import address
+from runback.terminal import printable, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +39,7 @@ class RunName(click.ParamType[str]):
         from runback.store.find import BEST, LATEST, names
 
         try:
-            known = names(Path(ctx.params.get("store") or ".").absolute())
+            known = names((ctx.params.get("store") or Path()).absolute())
         except RunbackError:
             return []
         words = [(run_id[:8], name) for run_id, name in known]
@@ -48,11 +50,72 @@ class RunName(click.ParamType[str]):
 
 RUN = RunName()
 
+
+class StoreName(click.ParamType[Path]):
+    """What names a store to read: a folder, or the address of a server, which is mirrored."""
+
+    name = "folder|url"
+
+    def convert(
+        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        """Return the store's folder, or the mirror's, up to date."""
+        found = address.parse(str(value), Path())
+        if isinstance(found, str):
+            return self._mirror(found, is_completing=bool(ctx and ctx.resilient_parsing))
+        if not found.is_dir():
+            self.fail(f"there is no folder {found}", param, ctx)
+        return found
+
+    def _mirror(self, uri: str, is_completing: bool) -> Path:
+        from runback.remote import cache, store
+
+        return cache.folder_of(uri) if is_completing else store.root_of(uri, say)
+
+
+class OwnStoreName(StoreName):
+    """What names a store to change: a folder."""
+
+    name = "folder"
+
+    def convert(
+        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        """Return the store's folder. Raises OnServer."""
+        from runback.remote import cache
+
+        folder = super().convert(value, param, ctx)
+        if cache.is_mirror(folder.absolute()):
+            raise OnServer(address.shown(cache.uri_of(folder.absolute())))
+        return folder
+
+    def _mirror(self, uri: str, is_completing: bool) -> Path:
+        raise OnServer(address.shown(uri))
+
+
+def _default_store() -> str:
+    return str(address.default(os.environ, Path()))
+
+
+def own_store(given: str | None) -> Path:
+    """Return the folder of the store to change, or to read files of. Raises OnServer."""
+    return OwnStoreName().convert(given or _default_store(), None, None)
+
+
 store_option = click.option(
     "--store",
-    default=".",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The folder of mlflow.db and mlruns/.  [default: this one]",
+    default=_default_store,
+    type=StoreName(),
+    show_default=False,
+    help="The folder of mlflow.db and mlruns/, or http://HOST:PORT."
+    "  [default: this one, or MLFLOW_TRACKING_URI]",
+)
+own_store_option = click.option(
+    "--store",
+    default=_default_store,
+    type=OwnStoreName(),
+    show_default=False,
+    help="The folder of mlflow.db and mlruns/.  [default: this one, or MLFLOW_TRACKING_URI]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runback import environment
-from runback.cli.shared import show_first, store_option
+from runback.cli.shared import own_store, show_first
 from runback.record import check
 from runback.store.find import find
 from runback.store.identity import known_id
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", required=False)
-@store_option
+@click.option("--store", metavar="FOLDER", help="Of mlflow.db and mlruns/, as for index.")
 @click.option("--records", is_flag=True, help="Check the records of all runs.")
 @click.option("--deep", is_flag=True, help="Also read every installed file.")
-def verify(run: str | None, store: Path, records: bool, deep: bool) -> int:
+def verify(run: str | None, store: str | None, records: bool, deep: bool) -> int:
     """Check a run's record, or the running environment
 
     RUN: an id, its beginning, or a name: is every file of the record there, and are the
@@ -35,13 +35,13 @@ def verify(run: str | None, store: Path, records: bool, deep: bool) -> int:
     """
     if run and Path(run).is_file():
         return _environment(Path(run), deep)
-    root = store.absolute()
+    if not (run or records):
+        return _environment(environment.own_lock(), deep)
+    root = own_store(store).absolute()
     if run:
         return _record(root, *find(root, run))
-    if records:
-        places = scan(root / "mlruns")
-        return max((_record(root, places, run_id) for run_id in sorted(places.stamps)), default=0)
-    return _environment(environment.own_lock(), deep)
+    places = scan(root / "mlruns")
+    return max((_record(root, places, run_id) for run_id in sorted(places.stamps)), default=0)
 
 
 def _record(root: Path, places: Places, run_id: str) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from runback.errors import AmbiguousFile, NoSuchFile, RecordError
 from runback.record import files, manifest
+from runback.remote import away
 from runback.runs.folder import artifacts_of
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ def of_run(root: Path, run: Run) -> list[Artifact]:
     """
     folder = artifacts_of(root, run.listed)
     record = files.folder_of(folder)
+    there = away.sizes(folder)
+    if there is not None:
+        names = sorted(there, key=lambda path: path.startswith(f"{files.FOLDER}/"))
+        return [Artifact(folder.with_name(away.FETCHED), name, there[name]) for name in names]
     found = [path for path in manifest.plain_files(folder) if _is_plain(path)]
     if record.is_dir() and not record.is_symlink():
         found += sorted(path for path in record.iterdir() if _is_plain(path))
@@ -73,7 +78,7 @@ def of_run(root: Path, run: Run) -> list[Artifact]:
 def named(run: Run, known: list[Artifact], name: str) -> Artifact:
     """Return the artifact of this path, or the only one whose path ends in it.
 
-    Raises NoSuchFile, AmbiguousFile.
+    Of a server's run it is here then. Raises NoSuchFile, AmbiguousFile, ServerError.
     """
     name = os.path.normpath(name)
     found = [artifact for artifact in known if artifact.path == name] or [
@@ -84,6 +89,7 @@ def named(run: Run, known: list[Artifact], name: str) -> Artifact:
         raise NoSuchFile(run.id, name, near, f"runback open {run.short_id}   # lists its files")
     if len(found) > 1:
         raise AmbiguousFile(run.id, name, [artifact.path for artifact in found])
+    away.bring(found[0].folder, found[0].path, anew=True)
     return found[0]
 
 

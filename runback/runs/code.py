@@ -11,6 +11,7 @@ from runback.errors import NoCode, RecordError, WrongDigest
 from runback.record import archive, files
 from runback.record.archive import EXECUTABLE, FILE, LINK
 from runback.record.checkpoint import DIGEST
+from runback.remote import away
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,7 @@ class Code:
 
         Raises RecordError where the archive does not hold what the manifest says.
         """
+        away.bring(self.archive.parent.parent, f"{files.FOLDER}/{files.CODE}")
         missing, kinds = dict(self.files), dict[str, str]()
         for entry in archive.entries(self.archive, len(self.files), self.size_bytes):
             if missing.pop(entry.name, None) is None:

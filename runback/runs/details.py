@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runback.errors import NoSuchRun, RunbackError
 from runback.record import files, manifest
+from runback.remote import away
 from runback.runs.folder import artifacts_of, files_of
 from runback.runs.run import MAXIMIZE, Run
 from runback.store import history, listing, models
@@ -104,7 +105,10 @@ def _size(model: Model) -> int | None:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Return the size of each artifact, by its path in the folder."""
+    """Return the size of each artifact, by its path in the folder. Raises ServerError."""
+    there = away.sizes(folder)
+    if there is not None:
+        return {p: n for p, n in there.items() if not p.startswith(f"{files.FOLDER}/")}
     return {
         path.relative_to(folder).as_posix(): os.lstat(path).st_size
         for path in manifest.plain_files(folder)

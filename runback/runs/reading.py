@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runback.errors import NoSuchRun
+from runback.remote.store import root_of
 from runback.runs import filters, winner
 from runback.runs.listing import Wish, select
 from runback.runs.run import MAXIMIZE, MINIMIZE, Run, read
@@ -15,6 +14,7 @@ from runback.store.find import BEST, find_id
 from runback.store.listing import ACTIVE, DELETED
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
 
@@ -23,7 +23,7 @@ def list(
     sort: str | None = None,
     experiment: str | None = None,
     limit: int | None = None,
-    path: str | os.PathLike[str] = ".",
+    path: str | os.PathLike[str] | None = None,
     descending: bool = False,
     deleted: bool = False,
 ) -> Runs:
@@ -31,23 +31,24 @@ def list(
 
     filter: a condition or several that must all hold, as `runback ls --filter` takes them:
     "val_accuracy > 0.9". sort: by a field, metric or param, from the smallest up.
-    path: the folder of mlflow.db and mlruns/. deleted: the deleted runs instead.
-    Raises FilterError, UnknownName, NoSuchExperiment, StoreError.
+    path: the folder of mlflow.db and mlruns/, or a server's address; as on the command
+    line, None is this folder or what MLFLOW_TRACKING_URI says. deleted: the deleted runs
+    instead. Raises FilterError, UnknownName, NoSuchExperiment, StoreError.
     """
     texts = [filter] if isinstance(filter, str) else filter or ()
     stages = (DELETED,) if deleted else (ACTIVE,)
     conditions = [filters.parse(text) for text in texts]
-    root = Path(path).absolute()
+    root = root_of(path)
     wish = Wish(conditions, sort, descending, limit, experiment, stages)
     return Runs(root, select(root, wish).runs)
 
 
-def get(run: str, path: str | os.PathLike[str] = ".") -> Run:
+def get(run: str, path: str | os.PathLike[str] | None = None) -> Run:
     """Return a run by its id, the beginning of one, its name, "@latest" or "@best".
 
     Raises NoSuchRun, AmbiguousRun, NoBest, StoreError.
     """
-    root = Path(path).absolute()
+    root = root_of(path)
     found = read(root, [find_id(root, run)])
     if not found:  # purged just now
         raise NoSuchRun(run, root, 0)
@@ -55,7 +56,9 @@ def get(run: str, path: str | os.PathLike[str] = ".") -> Run:
 
 
 def best(
-    metric: str | None = None, maximize: bool | None = None, path: str | os.PathLike[str] = "."
+    metric: str | None = None,
+    maximize: bool | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Run:
     """Return the run with the best value of the metric at any of its steps; NaN is never best.
 
@@ -65,4 +68,4 @@ def best(
     if metric is None:
         return get(BEST, path)
     goal = None if maximize is None else MAXIMIZE if maximize else MINIMIZE
-    return winner.best(Path(path).absolute(), metric, goal).run
+    return winner.best(root_of(path), metric, goal).run

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from runback.errors import NoSuchRun
+from runback.remote.store import refresh
 from runback.store import listing
 from runback.store.alive import Life, lives
 from runback.store.readable import readable
@@ -169,6 +170,11 @@ class Run:
 
     def refresh(self) -> Run:
         """Read the run again, in place: what other processes wrote since. Raises NoSuchRun."""
+        refresh(self.root)
+        return self.read_again()
+
+    def read_again(self) -> Run:
+        """Read the run again from the store's database. Raises NoSuchRun."""
         found = read(self.root, [self.id])
         if not found:
             raise NoSuchRun(self.id, self.root, 0)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, overload
 
 from runback.errors import NoBest
+from runback.remote.store import refresh
 from runback.runs.run import MAXIMIZE, MINIMIZE, Run
 
 if TYPE_CHECKING:
@@ -83,8 +84,9 @@ class Runs(Sequence[Run]):
 
     def refresh(self) -> Runs:
         """Read each run again, in place: what other processes wrote since."""
+        refresh(self.root)
         for run in self:
-            run.refresh()
+            run.read_again()
         return self
 
     def __repr__(self) -> str:
