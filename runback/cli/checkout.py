@@ -37,7 +37,12 @@ class Which(click.ParamType[str]):
 @click.command()
 @click.argument("run", type=RUN)
 @click.argument("path", nargs=-1)
-@click.option("--checkpoint", type=Which(), help="Which one, if the run has several.")
+@click.option(
+    "--checkpoint",
+    type=Which(),
+    metavar="STEP|best|latest",
+    help="Which one, if the run has several.",
+)
 @click.option("--only", type=click.Choice([verb.CODE, verb.CHECKPOINT]), help="Not the other.")
 @click.option("--to", type=click.Path(path_type=Path), help="The folder to make.")
 @click.option("--overwrite", is_flag=True, help="Replace files of a folder that is there.")
