@@ -74,6 +74,22 @@ def test_record_holds_the_code_and_the_circumstances(trained: Path) -> None:
         assert content.read() == EVERYTHING.read_bytes()
 
 
+def test_script_that_ends_at_once_is_known(tmp_path: Path) -> None:
+    """Python takes __file__ from a script that has ended: the recorder comes later."""
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for folder in (project, elsewhere):
+        folder.mkdir()
+    code = "import mlflow\nfor n in range(4):\n mlflow.start_run(); mlflow.end_run()\n"
+    (project / "short.py").write_text(code)
+    run(elsewhere, "../project/short.py")
+    records = list(elsewhere.glob("mlruns/*/*/artifacts/runback"))
+    assert len(records) == 4
+    for record in records:
+        known = manifest.read(record, run_of(record))
+        assert known["command"]["script"] == "short.py"
+        assert known["code"]["root"] == str(project)
+
+
 def test_no_secret_is_in_the_record(trained: Path) -> None:
     for record in trained.glob("mlruns/*/*/artifacts/runback"):
         for path in record.iterdir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -127,8 +128,13 @@ def variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield name, _clean(value)
 
 
+@functools.cache
 def main_script() -> Path | None:
-    """Return the program that this process runs, if it is a file; a notebook's, if known."""
+    """Return the program that this process runs, if it is a file; a notebook's, if known.
+
+    Found once: Python takes __file__ away when the script has ended, and a short one has
+    ended when the recorder comes to look.
+    """
     main = sys.modules.get("__main__")
     found = getattr(main, "__file__", None) or getattr(main, "__vsc_ipynb_file__", None)
     if not found and os.environ.get("JPY_SESSION_NAME", "").endswith(".ipynb"):

@@ -17,6 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from runback.capture.command import main_script
 from runback.capture.output import Tee
 from runback.capture.recording import Recording
 from runback.capture.sources import databases, sources
@@ -49,6 +50,7 @@ class Recorder:
         from mlflow.exceptions import MlflowException
 
         self.session = secrets.token_hex(16)
+        main_script()  # while it is there
         self._errors = (*EXPECTED, MlflowException)
         self._tee = Tee()
         self._recordings: dict[str, Recording] = {}
