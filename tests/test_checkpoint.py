@@ -23,7 +23,7 @@ from training import Store, make
 import runback
 from runback.checkpoints import values
 from runback.errors import RecordError
-from runback.record import checkpoint
+from runback.record import checkpoint, files, manifest
 from runback.record.checkpoint import Checkpoint, PrimaryMetric
 
 RUN, MODEL = "a" * 32, "m-" + "b" * 32
@@ -314,6 +314,36 @@ def test_run_is_recorded_and_whole(trained: Trained) -> None:
     assert params == {"lr": "0.1", "layers": "[1, 2]"}
     done = trained.store.runback("verify", trained.run)
     assert (done.returncode, done.stdout) == (0, f"{trained.run[:8]}  whole\n")
+
+
+def test_record_holds_the_digests_of_every_file(trained: Trained) -> None:
+    known = manifest.read(trained.store.record(trained.run), trained.run)["models"]
+    assert known.keys() == {
+        model_id
+        for (model_id,) in query(trained.store.database, "SELECT model_id FROM logged_models")
+    }
+    for model_id, found in known.items():
+        folder = next(trained.store.root.glob(f"mlruns/*/models/{model_id}/artifacts"))
+        assert found == {
+            path.relative_to(folder).as_posix(): files.digest(path)
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+
+
+def test_damage_of_files_and_description_is_found(trained: Trained, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(trained.store.root, copy)
+    changed = Path(trained.said["models"][0]) / "artifacts" / "model.pt"
+    described = Path(trained.said["models"][1]) / "artifacts" / "runback" / "checkpoint.json"
+    for name in (changed, described):
+        (path,) = copy.glob(f"mlruns/*/models/{name}")
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes().replace(b"one", b"two").replace(b"0.25", b"0.24"))
+    assert sorted(Store(copy).problems(trained.run)) == sorted(
+        f"model {name.parts[0]}: {'/'.join(name.parts[2:])}: differs from its digest"
+        for name in (changed, described)
+    )
 
 
 def test_whole_after_rsync_and_index_elsewhere(

@@ -158,7 +158,9 @@ class Recording:
             str(row["model_id"]): local_path(row["artifact_location"])
             for row in rows.get("logged_models", ())
         }
-        return {name: manifest.digests(Path(path)) for name, path in folders.items() if path}
+        return {
+            name: manifest.model_digests(Path(path), name) for name, path in folders.items() if path
+        }
 
     def _list(self) -> list[tuple[str, int, int]]:
         """Return names, sizes and times of the artifacts: do they still match the digests?"""

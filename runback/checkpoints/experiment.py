@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from runback.checkpoints.background import Background
 from runback.checkpoints.keeping import Keeping
 from runback.checkpoints.saved import Checkpoint
 from runback.checkpoints.values import check_among, metrics_of, primary_of, step_of
-from runback.errors import CheckpointFailed, WrongArguments
+from runback.errors import WrongArguments
 from runback.record.checkpoint import GOALS, PrimaryMetric
 from runback.store import running
 from runback.store.tags import PRIMARY_TAG
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from runback.checkpoints.content import Source
     from runback.checkpoints.publish import Publisher
 
-    Path = str | os.PathLike[str]
+    AnyPath = str | os.PathLike[str]
 
 
 class Experiment:
@@ -54,7 +53,7 @@ class Experiment:
 
     def checkpoint(
         self,
-        path: Path | None = None,
+        path: AnyPath | None = None,
         step: int | None = None,
         metrics: Mapping[str, Any] | None = None,
         primary_metric: tuple[str, str] | None = None,
@@ -201,8 +200,7 @@ class Experiment:
         try:
             draft = content.draft_of(self._publisher.root, self.id, source)
         except BaseException:
-            with contextlib.suppress(CheckpointFailed), self._publisher.failing("not taken back"):
-                self._publisher.give_up(model_id)
+            self._publisher.give_up(model_id, folder)
             raise
         primary = self._primary
         return Keeping(self._publisher, draft, step, metrics, primary, model_id, folder)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runback.checkpoints import content
-from runback.errors import CheckpointFailed, RunbackError
 from runback.record import checkpoint, files
 
 if TYPE_CHECKING:
@@ -47,9 +45,8 @@ class Keeping:
                     checkpoint.write(self.draft.folder, described)
                     self.publisher.upload(self.model_id, self.draft.folder)
                 self.publisher.log(self.step, self.metrics, self.primary, self.model_id)
-        except RunbackError:
-            with contextlib.suppress(CheckpointFailed), self.publisher.failing("not taken back"):
-                self.publisher.give_up(self.model_id)
+        except BaseException:  # Ctrl-C too
+            self.publisher.give_up(self.model_id, self.folder)
             raise
         finally:
             self.draft.close()

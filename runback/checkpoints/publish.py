@@ -6,11 +6,12 @@ another store, and a schema that is not known, through MLflow's client.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import shutil
 import sqlite3
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,6 @@ from runback.store.tags import BEST_TAG, PRIMARY_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
 
     from mlflow.entities import LoggedModel, Run
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 NOT_IN_NAMES = re.compile(r"[/:.%\"']")
 
 
-@contextmanager
+@contextlib.contextmanager
 def failing(what: str, root: Path) -> Iterator[None]:
     """Have what a disk, a database or MLflow refuses raised as CheckpointFailed.
 
@@ -87,7 +87,7 @@ class Publisher:
         self._experiment_id = run.info.experiment_id
         self._best: float | None = None
 
-    def failing(self, what: str) -> AbstractContextManager[None]:
+    def failing(self, what: str) -> contextlib.AbstractContextManager[None]:
         return failing(what, self.root)
 
     def run(self) -> Run:
@@ -150,9 +150,18 @@ class Publisher:
         """Put files where only MLflow's client can."""
         self.client.log_model_artifacts(model_id, str(folder))
 
-    def give_up(self, model_id: str) -> None:
-        """Take back a model whose files could not be kept."""
-        self.client.delete_logged_model(model_id)
+    def give_up(self, model_id: str, folder: Path | None) -> None:
+        """Take back a model whose files could not be kept, if that is possible now."""
+        with contextlib.suppress(CheckpointFailed, StoreError), self.failing("not taken back"):
+            if self._drop(model_id) and folder:
+                shutil.rmtree(folder.parent, ignore_errors=True)
+
+    def _drop(self, model_id: str) -> bool:
+        """Remove a model unless it is ready; say whether it is gone."""
+        is_ready = self.model(model_id) is not None
+        if not is_ready:
+            self.client.delete_logged_model(model_id)
+        return not is_ready
 
     def log(
         self,
@@ -205,8 +214,8 @@ class LocalPublisher(Publisher):
         model_id = self._log.begin(_name(path), step, self._location)
         return model_id, _folder(self._location.format(model_id))
 
-    def give_up(self, model_id: str) -> None:
-        self._log.drop(model_id)
+    def _drop(self, model_id: str) -> bool:
+        return self._log.drop(model_id)
 
     def log(
         self,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runback.errors import RecordError
-from runback.record import files
+from runback.record import checkpoint, files
 from runback.record.fields import STORE_ID
 
 RUNNING, FINAL = "running", "final"
@@ -70,6 +70,20 @@ def digests(folder: Path) -> dict[str, dict[str, Any]]:
         except RecordError as error:
             found[name] = {"error": error.reason}
     return found
+
+
+def model_digests(folder: Path, model_id: str) -> dict[str, dict[str, Any]]:
+    """Return digest and size of each file of a logged model.
+
+    Of a checkpoint those that were taken when it was kept, and that of its own
+    description: a run can have thousands, and none is read again for its end.
+    """
+    try:
+        kept = checkpoint.read(folder, model_id)
+    except RecordError:
+        return digests(folder)
+    own = f"{files.FOLDER}/{checkpoint.NAME}"
+    return {**kept.files, own: files.digest(folder / own)}
 
 
 def plain_files(folder: Path) -> list[Path]:

@@ -134,7 +134,9 @@ def finish(record: Path, known: dict[str, Any], places: Places, rows: Rows) -> N
         str(row["model_id"]): places.artifacts.get(row["model_id"]) or _elsewhere(row)
         for row in rows.get("logged_models", ())
     }
-    models = {name: manifest.digests(folder) for name, folder in folders.items() if folder}
+    models = {
+        name: manifest.model_digests(folder, name) for name, folder in folders.items() if folder
+    }
     manifest.finish(record, known, manifest.digests(record.parent), models)
 
 

@@ -117,11 +117,14 @@ class Log:
         with self._writing() as connection:
             connection.execute(_TAG, [PRIMARY_TAG, str(primary), self.run_id])
 
-    def drop(self, model_id: str) -> None:
-        """Take back a model that will not be ready."""
+    def drop(self, model_id: str) -> bool:
+        """Take back a model unless it is ready; say whether it is gone."""
+        sql = "DELETE FROM logged_models WHERE model_id = ? AND status = ?"
         with self._writing() as connection:
-            connection.execute("DELETE FROM inputs WHERE destination_id = ?", [model_id])
-            connection.execute("DELETE FROM logged_models WHERE model_id = ?", [model_id])
+            is_gone = connection.execute(sql, [model_id, PENDING]).rowcount > 0
+            if is_gone:
+                connection.execute("DELETE FROM inputs WHERE destination_id = ?", [model_id])
+        return is_gone
 
     def last_step(self) -> int | None:
         """Return the greatest step of the run's metrics and models, without the system's."""

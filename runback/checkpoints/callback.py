@@ -1,0 +1,56 @@
+"""What the callbacks of Keras and Lightning share: a run for a fit, a checkpoint for an epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runback.checkpoints.start import init
+from runback.checkpoints.values import params_of, primary_of
+from runback.errors import WrongArguments
+from runback.record.checkpoint import is_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runback.checkpoints.experiment import Experiment
+
+
+class Keeper:
+    """Keeps every `period`th epoch of a fit as `name`; epochs count from 0, and are its steps."""
+
+    def __init__(self, filepath: Any, primary_metric: Any, period: Any, params: Any) -> None:
+        """Raise WrongArguments, all problems at once."""
+        problems: list[str] = []
+        self.name = Path(filepath).name if isinstance(filepath, str | Path) else ""
+        if not is_name(self.name):
+            problems.append(f"filepath is {filepath!r}, not the name of a file"[:100])
+        if type(period) is not int or period < 1:
+            problems.append(f"period is {period!r}, not a number of epochs"[:100])
+        # Whether it is among the metrics, the first epoch tells.
+        primary_of(primary_metric, problems)
+        params_of(params, {}, problems)
+        if problems:
+            raise WrongArguments("CheckpointCallback", problems)
+        self._primary: tuple[str, str] | None = primary_metric
+        self._period: int = period
+        self._params = params
+        self._experiment: Experiment | None = None
+
+    def begin(self) -> None:
+        """Join the run that is active, or start one."""
+        self._experiment = init(params=self._params)
+
+    def is_due(self, epoch: int) -> bool:
+        return (epoch + 1) % self._period == 0
+
+    def keep(self, path: Path, epoch: int, metrics: Mapping[str, Any]) -> None:
+        """Checkpoint what was saved at `path`."""
+        if self._experiment:
+            self._experiment.checkpoint(path, epoch, metrics, self._primary)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the run if `begin` started it: FINISHED, KILLED by Ctrl-C, FAILED otherwise."""
+        if self._experiment:
+            self._experiment.__exit__(type(error) if error else None, error, None)
+            self._experiment = None
