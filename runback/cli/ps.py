@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runback.cli import table, words
-from runback.cli.shared import is_terminal, json_option, print_json, quiet_option, store_option
+from runback.cli.shared import (
+    is_terminal,
+    json_option,
+    own_store,
+    print_json,
+    quiet_option,
+    store_option,
+)
 from runback.cli.table import Column
 from runback.runs.running import Process, running
 from runback.store.alive import Life
@@ -34,7 +41,7 @@ def ps(store: Path, fix: bool, as_json: bool, quiet: bool) -> int:
     """
     root = store.absolute()
     if fix:
-        _fix(root, quiet or as_json)
+        _fix(own_store(str(root)), quiet or as_json)
     found = running(root)
     if quiet:
         click.echo("".join(f"{process.run.id}\n" for process in found), nl=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runback.errors import CheckpointAway, NoRecord, NoSuchFile, NoSuchRun, RecordError
 from runback.record import manifest
 from runback.record.archive import EXECUTABLE, LINK
+from runback.remote.cache import is_mirror
 from runback.runs.code import code_of
 from runback.runs.draft import drafted, refuse_taken
 from runback.runs.folder import record_of
@@ -110,6 +111,8 @@ def safe_name(text: str, otherwise: str) -> str:
 
 def _target(root: Path, run: Run, to: Path | None) -> Path:
     if to is None:
+        # Beside mlruns/; a server's mirror is nowhere that anybody looks.
+        root = Path.cwd() if is_mirror(root) else root
         return root / FOLDER / f"{safe_name(run.name, 'run')}-{run.short_id}"
     return Path(os.path.realpath(to)) if to.is_dir() else to.absolute()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from runback.errors import CheckpointAway, NoCheckpoint, RecordError, WrongDigest
 from runback.record import archive, checkpoint, files
+from runback.remote import away
 from runback.runs.code import is_digest
 from runback.runs.folder import files_of
 from runback.runs.run import MAXIMIZE
@@ -38,6 +39,7 @@ class Stored:
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading. Raises RecordError: a link, or not of the recorded size."""
+        away.bring(self.folder, name)
         path, size = self.folder / name, self.files[name]["size_bytes"]
         _refuse_links(self.folder, path)
         file = os.fdopen(files.open_plain(path), "rb")
@@ -88,6 +90,7 @@ def stored(model: Model, known: Mapping[str, Any]) -> Stored:
     """
     folder = files_of(model)
     about = files.folder_of(folder) / checkpoint.NAME
+    away.bring(folder, f"{files.FOLDER}/{checkpoint.NAME}")
     if os.path.lexists(about):
         found = checkpoint.read(folder, model.model_id)
         if found.run_id != model.run_id:
