@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runback.cli.shared import RUN, is_terminal, json_option, print_json, show_first, store_option
+from runback.cli.cells import cells, named, say_left_out
+from runback.cli.shared import RUN, is_terminal, json_option, print_json, store_option
+from runback.cli.table import flat
 from runback.runs import diff as verb
 from runback.runs.patch import patch as code_patch
 from runback.store.find import find_id
-from runback.terminal import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from runback.runs.diff import Diff, Row, Section
 
-ABSENT, UNKNOWN = "-", "?"
 NOT_COMPARED = "(not compared)"
 
 
@@ -115,36 +114,8 @@ def _gaps(section: Section, count: int) -> dict[tuple[str, ...], list[str]]:
     return found
 
 
-def named(parts: Sequence[str]) -> str:
-    """Name parts of a section; none if it is the section itself that is missing."""
-    return ", ".join(parts) if all(parts) else ""
-
-
 def _line(*words: str) -> None:
     click.echo("\t".join(map(flat, words)))
-
-
-def flat(text: str) -> str:
-    """Return a text as one field of one line."""
-    return printable(text).replace("\n", "\\n")
-
-
-def cells(row: Row) -> list[str]:
-    """Return a row's values in words: of a run that has none, and of one that is not known, too."""
-    return [
-        UNKNOWN if at in row.unknown else ABSENT if value is None else word(value)
-        for at, value in enumerate(row.values)
-    ]
-
-
-def word(value: object) -> str:
-    return value if isinstance(value, str) else str(value)
-
-
-def say_left_out(found: Diff) -> None:
-    """Name on stderr what no snapshot has, so that nobody takes it for equal."""
-    names = list(dict.fromkeys(name for section in found.sections for name in section.left_out))
-    show_first("in no snapshot, not compared", names, " (--json lists all)", err=True)
 
 
 def _patch(root: Path, run_ids: list[str]) -> int:

@@ -9,7 +9,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from runback.cli.diff import cells, flat, named, say_left_out
+from runback.cli.cells import cells, named, say_left_out
+from runback.cli.table import flat
 from runback.terminal import printable
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runback.errors import RecordError
-from runback.record import files, pruned
+from runback.record import files
 from runback.record.state import LATEST_MS, is_time
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Value = str | int | None
     Fields = Mapping[str, Value]
 
+# Of edits alone: a checkpoint that was removed (pruned.py).
+MODEL, PRUNED = "model:", "pruned"
 STORE_ID = re.compile(r"[A-Za-z0-9._-]{1,80}")
 
 
@@ -56,7 +58,7 @@ def merged(
     latest = {field: Edit(since.get(field, 0), "", value) for field, value in own.items()}
     for changes in edits:
         for field, edit in changes.items():
-            if field.startswith(pruned.FIELD):
+            if field.startswith(MODEL):
                 continue
             known = latest.get(field)
             if known is None or (known.time_ms, known.store) < (edit.time_ms, edit.store):
@@ -129,7 +131,7 @@ def _is_tag(field: str, value: Any) -> bool:
 
 
 def _is_pruned(field: str, value: Any) -> bool:
-    return field.startswith(pruned.FIELD) and value == pruned.VALUE
+    return field.startswith(MODEL) and value == PRUNED
 
 
 def write(record: Path, store: str, edits: Mapping[str, Edit]) -> None:

@@ -10,24 +10,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from runback.record.fields import MODEL, PRUNED
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from runback.record.fields import Edit
     from runback.record.state import State
 
-FIELD = "model:"
-VALUE = "pruned"
 _TABLES = ("logged_models", "logged_model_params", "logged_model_tags", "logged_model_metrics")
 
 
 def models(edits: Mapping[str, Mapping[str, Edit]], *stores: str) -> set[str]:
     """Return the ids of the models that one of these stores removed."""
     return {
-        field.removeprefix(FIELD)
+        field.removeprefix(MODEL)
         for store in stores
         for field, edit in edits.get(store, {}).items()
-        if field.startswith(FIELD) and edit.value == VALUE
+        if field.startswith(MODEL) and edit.value == PRUNED
     }
 
 

@@ -154,7 +154,7 @@ def _delete(memory: Memory, found: Sequence[Pruned], now_ms: int) -> None:
             delete_models(memory.connection, one.run.id, [m.model_id for m in one.gone])
     for one in found:
         if one.gone:
-            edits = {pruned.FIELD + model.model_id: pruned.VALUE for model in one.gone}
+            edits = {fields.MODEL + model.model_id: fields.PRUNED for model in one.gone}
             memory.note(one.run.id, now_ms, edits)
     trash.add(memory.connection, {m: path for one in found for m, path in one.folders.items()})
 
@@ -172,7 +172,7 @@ def _note(run: Run, store: str, seen: Seen) -> None:
     gone = {
         field: fields.Edit(time_ms, store, value)
         for field, (time_ms, value) in parse_edits(seen.edits).items()
-        if field.startswith(pruned.FIELD)
+        if field.startswith(fields.MODEL)
     }
     try:
         record = record_of(run.root, run.listed)
