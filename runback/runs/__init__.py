@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runback.runs.checkpoints import Checkpoint
+    from runback.runs.live import Run
     from runback.runs.reading import best, get, list
-    from runback.runs.run import Run
     from runback.runs.runs import Runs
 
 __all__ = ["Checkpoint", "Run", "Runs", "best", "get", "list"]
-_MODULES = {"Checkpoint": "checkpoints", "Run": "run", "Runs": "runs"}
+_MODULES = {"Checkpoint": "checkpoints", "Run": "live", "Runs": "runs"}
 
 
 def __getattr__(name: str) -> Any:

@@ -115,7 +115,20 @@ class Checkpoint:
     def __repr__(self) -> str:
         return f"<Checkpoint {self.name!r} at step {self.step} of run {self.run.short_id}>"
 
+    def facts(self) -> dict[str, str]:
+        """Return in words what it is."""
+        from runback.runs import html
+
+        step = "" if self.step is None else str(self.step)
+        metrics = (f"{name} {html.number(value)}" for name, value in self.metrics.items())
+        return {
+            "step": f"{step} (best)" if self.is_best else step,
+            "name": self.name,
+            "metrics": ", ".join(metrics),
+        }
+
     def _repr_html_(self) -> str:
         from runback.runs import html
 
-        return html.of_checkpoint(self)
+        run = {"run": f"{self.run.short_id}  {self.run.name}", "created": html.time(self.created)}
+        return html.pairs({**run, **self.facts()})

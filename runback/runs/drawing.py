@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from runback.errors import PackageMissing
+from runback.runs.style import GREY, style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -21,54 +18,9 @@ if TYPE_CHECKING:
 # Okabe and Ito: told apart by the colour-blind too (https://jfly.uni-koeln.de/color/), less yellow.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
 LINES: tuple[Any, ...] = ("solid", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
-INK, GREY, PALE = "#222222", "#767676", "#e6e6e6"
 LONGEST_NAME = 32
 MOST_NAMED = 24
 FEW_POINTS = 30
-STYLE = {
-    "axes.edgecolor": GREY,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.labelcolor": GREY,
-    "axes.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlecolor": INK,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.titlesize": 11,
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.h_pad": 0.1,
-    "figure.constrained_layout.w_pad": 0.1,
-    "font.size": 10,
-    "grid.color": PALE,
-    "grid.linewidth": 0.8,
-    "legend.borderaxespad": 0.3,
-    "legend.fontsize": 9,
-    "legend.frameon": False,
-    "legend.labelcolor": INK,
-    "lines.linewidth": 1.6,
-    "lines.solid_capstyle": "round",
-    "svg.hashsalt": "runback",
-    "text.color": INK,
-    "xtick.color": GREY,
-    "xtick.major.size": 3,
-    "ytick.color": GREY,
-    "ytick.major.size": 0,
-}
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    """Draw as we do, whatever the user's matplotlibrc says. Raises PackageMissing."""
-    try:
-        from matplotlib.style import context
-    except ImportError:
-        raise PackageMissing("matplotlib", "a picture") from None
-    with context(["default", STYLE]):
-        yield
 
 
 def curves(chart: Chart) -> Figure:

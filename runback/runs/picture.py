@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runback.errors import UnknownFormat
 from runback.record import files
-from runback.runs.drawing import style
+from runback.runs.style import style
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,8 @@ from runback.errors import NoSuchRun
 from runback.remote.store import root_of
 from runback.runs import filters, winner
 from runback.runs.listing import Wish, select
-from runback.runs.run import MAXIMIZE, MINIMIZE, Run, read
+from runback.runs.live import Run, live
+from runback.runs.run import MAXIMIZE, MINIMIZE, read
 from runback.runs.runs import Runs
 from runback.store.find import BEST, find_id
 from runback.store.listing import ACTIVE, DELETED
@@ -40,7 +41,7 @@ def list(
     conditions = [filters.parse(text) for text in texts]
     root = root_of(path)
     wish = Wish(conditions, sort, descending, limit, experiment, stages)
-    return Runs(root, select(root, wish).runs)
+    return Runs(root, map(live, select(root, wish).runs))
 
 
 def get(run: str, path: str | os.PathLike[str] | None = None) -> Run:
@@ -52,7 +53,7 @@ def get(run: str, path: str | os.PathLike[str] | None = None) -> Run:
     found = read(root, [find_id(root, run)])
     if not found:  # purged just now
         raise NoSuchRun(run, root, 0)
-    return found[0]
+    return live(found[0])
 
 
 def best(
@@ -68,4 +69,4 @@ def best(
     if metric is None:
         return get(BEST, path)
     goal = None if maximize is None else MAXIMIZE if maximize else MINIMIZE
-    return winner.best(root_of(path), metric, goal).run
+    return live(winner.best(root_of(path), metric, goal).run)

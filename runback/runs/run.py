@@ -1,4 +1,4 @@
-"""A run and its checkpoints, as a reader sees them."""
+"""A run, as a reader sees it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from runback.errors import NoSuchRun
-from runback.remote.store import refresh
 from runback.store import listing
 from runback.store.alive import Life, lives
 from runback.store.readable import readable
@@ -18,10 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
-
-    from runback.runs.checkpoints import Checkpoint
     from runback.store.listing import Listed
     from runback.store.models import Model
 
@@ -51,7 +45,7 @@ class Best:
 
 @dataclass(repr=False)
 class Run:
-    """A run of the store in the folder `root`, as it was when it was read; see `refresh`.
+    """A run of the store in the folder `root`, as it was when it was read.
 
     life: of one that is RUNNING, else None.
     """
@@ -138,56 +132,8 @@ class Run:
         with readable(self.root) as connection:
             return models.of_runs(connection, [self.id]).get(self.id, [])
 
-    @property
-    def metrics(self) -> DataFrame:
-        """Return the whole history: a row for each step, a column for each metric.
-
-        Of a step that was logged again, the last value; NaN where nothing was logged. The
-        system's metrics are left out. Raises PackageMissing (pandas), StoreError.
-        """
-        from runback.runs import frames
-
-        return frames.history(self)
-
-    @property
-    def checkpoints(self) -> list[Checkpoint]:
-        """Return the checkpoints with files, by step. Raises StoreError."""
-        from runback.runs.checkpoints import Checkpoint
-
-        return [Checkpoint(self, model) for model in self.models]
-
-    def plot(
-        self, metric: str | Sequence[str] | None = None, x: str = "epoch", log: bool = False
-    ) -> Figure:
-        """Return its learning curves, as `runback plot` draws them.
-
-        metric: one or several; the primary one, else a loss and a score, if None. x: "epoch"
-        (the step) or "time". log: of the values. Raises NoSuchMetric, NoMetrics, PackageMissing.
-        """
-        from runback.runs.runs import Runs
-
-        return Runs(self.root, [self]).plot(metric, x, log)
-
-    def refresh(self) -> Run:
-        """Read the run again, in place: what other processes wrote since. Raises NoSuchRun."""
-        refresh(self.root)
-        return self.read_again()
-
-    def read_again(self) -> Run:
-        """Read the run again from the store's database. Raises NoSuchRun."""
-        found = read(self.root, [self.id])
-        if not found:
-            raise NoSuchRun(self.id, self.root, 0)
-        self.listed, self.life = found[0].listed, found[0].life
-        return self
-
     def __repr__(self) -> str:
         return f"<Run {self.short_id} {self.name!r} {self.status}>"
-
-    def _repr_html_(self) -> str:
-        from runback.runs import html
-
-        return html.of_run(self)
 
 
 def read(root: Path, run_ids: Sequence[str]) -> list[Run]:

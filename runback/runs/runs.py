@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, overload
 
 from runback.errors import NoBest
 from runback.remote.store import refresh
-from runback.runs.run import MAXIMIZE, MINIMIZE, Run
+from runback.runs.live import Run, plot
+from runback.runs.run import MAXIMIZE, MINIMIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,10 +40,7 @@ class Runs(Sequence[Run]):
         self, metric: str | Sequence[str] | None = None, x: str = "epoch", log: bool = False
     ) -> Figure:
         """Return learning curves of all of them; the arguments are those of `Run.plot`."""
-        from runback.runs import curves, drawing
-
-        names = [metric] if isinstance(metric, str) else metric or ()
-        return drawing.curves(curves.read(self, names, x, log))
+        return plot(self, metric, x, log)
 
     def scatter(self, param: str, metric: str, log_x: bool = False) -> Figure:
         """Return a param of the runs against a metric, as `runback scatter` draws it.
