@@ -252,6 +252,11 @@ class Trained:
         return str(self.said["run"])
 
 
+@pytest.fixture
+def store(tmp_path: Path, template: Path) -> Store:
+    return make(tmp_path / "store", template)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Trained:
     store = make(tmp_path_factory.mktemp("checkpoints") / "a störe", template)
@@ -474,8 +479,7 @@ SAID = """\
 """
 
 
-def test_all_problems_are_said_at_the_call(tmp_path: Path, template: Path) -> None:
-    store = make(tmp_path / "store", template)
+def test_all_problems_are_said_at_the_call(store: Store) -> None:
     done = store.train(WRONG)
     assert done.returncode == 0, done.stderr
     assert done.stdout == SAID.format(root=store.root)
@@ -513,8 +517,7 @@ runback.init(name="never stopped").checkpoint("model.pt", background=True)
 """
 
 
-def test_status_says_how_it_ended(tmp_path: Path, template: Path) -> None:
-    store = make(tmp_path / "store", template)
+def test_status_says_how_it_ended(store: Store) -> None:
     done = store.train(ENDINGS)
     assert (done.returncode, done.stderr) == (0, "")
     assert dict(query(store.database, "SELECT name, status FROM runs")) == {
@@ -528,6 +531,38 @@ def test_status_says_how_it_ended(tmp_path: Path, template: Path) -> None:
     }
     assert query(store.database, "SELECT status, name FROM logged_models") == [(2, "model")]
     assert list((store.root / ".runback" / "running").iterdir()) == []
+
+
+def test_script_that_fails_without_with_has_a_failed_run(store: Store) -> None:
+    code = "import runback\nrunback.init().checkpoint(metrics=dict(x=1))\nraise {}"
+    for error, status in (("KeyError(1)", "FAILED"), ("KeyboardInterrupt", "KILLED")):
+        done = store.train(code.format(error), RUNBACK_RECORD="0")
+        assert done.returncode != 0
+        assert list(store.runs().values()).count(status) == 1, done.stderr
+
+
+FORKED = """
+import os
+os.environ["RUNBACK_RECORD"] = "0"
+import runback
+experiment = runback.init()
+open("model.pt", "w").write("x")
+experiment.checkpoint("model.pt", background=True)
+child = os.fork()
+if child == 0:
+    exit()  # its handlers run; MLflow's too, which would end the run
+assert os.waitpid(child, 0)[1] == 0
+assert len(os.listdir(".runback/running")) == 1
+experiment.checkpoint("model.pt", metrics={"x": 1})
+experiment.stop()
+"""
+
+
+def test_forked_child_leaves_the_run_alone(store: Store) -> None:
+    done = store.train(FORKED)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(store.runs().values()) == ["FINISHED"]
+    assert query(store.database, "SELECT status FROM logged_models") == [(2,), (2,)]
 
 
 def test_the_projects_own_store_is_made(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,10 @@ def test_killed_while_it_went_on_and_finished_after(store: Store, begun: str) ->
     assert first.strip() == line(begun, 3, "weights of step 3", 3.0, 1, "weights of step 1")
     assert second == "5 5\n"
     assert running.runs(store.root) == ({begun}, set())
+    wait_until(lambda: len(store.recorded(begun)) == 6)  # it is recorded while it goes on
+    known = manifest.read(store.record(begun), begun)
+    assert (known["state"], len(known["resumed"])) == (manifest.RUNNING, 1)
+    assert known["resumed"][0]["process"]["pid"] == process.pid
     assert store.index()["ended"] == []
     assert store.runs() == {begun: "RUNNING"}
     process.send_signal(signal.SIGKILL)
@@ -74,9 +80,22 @@ def test_killed_while_it_went_on_and_finished_after(store: Store, begun: str) ->
     done = store.train(RESUMED, begun[:6])
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [line(begun, 5, "more", 0.5, 5, "more"), "6 5"]
-    store.index()
-    check_record(store, begun, "FINISHED")
+    check_record(store, begun, "FINISHED")  # without an index: what rsync takes now is whole
     assert [p.step for p in store.recorded(begun)] == [0, 1, 2, 3, 4, 5, 6]
+    known = manifest.read(store.record(begun), begun)
+    assert [again["command"]["argv"][-1] for again in known["resumed"]] == ["wait", begun[:6]]
+    assert known["code"]["digest"] == known["resumed"][1]["code"]
+    assert [word for word in known["command"]["argv"] if word == "wait"] == []
+    output = (store.record(begun) / "output.log").read_text()
+    assert output.startswith(f"{begun}\n")
+    assert output.endswith("\n6 5\n")
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < end_s
+        time.sleep(0.1)
 
 
 def check_record(store: Store, run_id: str, status: str) -> None:

@@ -460,3 +460,32 @@ def test_archive_holds_no_time_and_no_owner(repo: Path) -> None:
             owner = (member.uid, member.gid, member.uname, member.gname)
             assert (owner, member.mtime) == ((0, 0, "", ""), 0)
             assert stat.S_IMODE(member.mode) == 0o644
+
+
+def test_what_is_left_out_is_not_read(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret, a pipe, a socket, 20 GB and 50,000 ignored files: capture reads none of them."""
+    write(repo, {".env": "TOKEN=x", ".gitignore": "cache/\n*.tmp\n", "cache/a": "", "x.tmp": ""})
+    for number in range(50_000):
+        os.close(os.open(repo / "cache" / str(number), os.O_CREAT))
+    os.mkfifo(repo / "pipe")
+    with (repo / "huge.bin").open("wb") as huge:
+        huge.truncate(20_000_000_000)
+    monkeypatch.chdir(repo)
+    opened, real = list[str](), os.open
+
+    def noting(path: str, flags: int) -> int:
+        opened.append(os.path.relpath(path, repo))
+        return real(path, flags)
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        monkeypatch.setattr(os, "open", noting)
+        taken = snapshot.take(repo)
+    assert sorted(taken.files) == [".gitignore", "lib/net.py", "train.py"]
+    # Of the huge one, the size is looked at.
+    inside = [path for path in opened if not path.startswith("..")]
+    assert sorted(inside) == sorted([*taken.files, "huge.bin"])
+    assert taken.left_out == {
+        ".env": "may hold a secret",
+        "huge.bin": "20,000,000,000 bytes, more than 10,000,000",
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import time
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from runback.capture import facts
 from runback.capture.output import LARGEST_BYTES, Lines
+from runback.capture.resuming import going_on
 from runback.capture.server import Server
+from runback.errors import RecordError
 from runback.record import fields, files, manifest, metrics, state
 from runback.record.state import State
 from runback.store import running
@@ -55,17 +58,30 @@ class Recording:
         self.facts = facts.gather(self.facts)
         store = store_id(self.source.root) if self.source.root else host_name()
         captured = {**self.facts.captured, "process": self._process()}
-        self._manifest = manifest.new(self.run_id, store, captured, self._missing)
-        # Compressing takes a second for 10 MB of code: what is known by now is kept before.
-        files.write_json(
-            self._record / files.MANIFEST, {**self._manifest, "missing": [manifest.NO_CODE]}
-        )
-        self.facts.write_archive(self._record / files.CODE)
-        files.write_json(self._record / files.MANIFEST, self._manifest)
+        if known := going_on(self._record, self.run_id, captured):
+            self._go_on(known, glimpse)
+        else:
+            self._start(self.facts, manifest.new(self.run_id, store, captured, self._missing))
         self._write_state(glimpse)
         cache = private_folder(self.source.root or self.facts.project) / "digests.json"
         self._data = facts.DataDigests(self.facts.project, cache)
         self._upload()
+
+    def _start(self, found: Facts, made: dict[str, Any]) -> None:
+        # Compressing takes a second for 10 MB of code: what is known by now is kept before.
+        files.write_json(self._record / files.MANIFEST, {**made, "missing": [manifest.NO_CODE]})
+        found.write_archive(self._record / files.CODE)
+        files.write_json(self._record / files.MANIFEST, made)
+        self._manifest = made
+
+    def _go_on(self, known: dict[str, Any], glimpse: Glimpse) -> None:
+        self._manifest, self._missing = known, known["missing"]
+        files.write_json(self._record / files.MANIFEST, known)
+        with contextlib.suppress(RecordError):  # it is written anew
+            before = state.read(self._record, self.run_id)
+            self._rows, self._since = before.rows, before.since
+        write_points(self._record, glimpse.points)
+        self._last, self._count = glimpse.last, len(glimpse.points)
 
     def _process(self) -> dict[str, Any]:
         assert self.facts is not None

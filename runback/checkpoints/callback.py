@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runback.checkpoints.errors import WrongArguments
 from runback.checkpoints.start import init
 from runback.checkpoints.values import params_of, primary_of
-from runback.errors import WrongArguments
 from runback.record.checkpoint import is_name
 
 if TYPE_CHECKING:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from runback.checkpoints import content, saved
 from runback.checkpoints.background import Background
+from runback.checkpoints.errors import WrongArguments
 from runback.checkpoints.keeping import Keeping
 from runback.checkpoints.saved import Checkpoint
 from runback.checkpoints.values import check_among, metrics_of, primary_of, step_of
-from runback.errors import WrongArguments
 from runback.record.checkpoint import GOALS, PrimaryMetric
 from runback.store import running
 from runback.store.tags import PRIMARY_TAG
@@ -47,6 +48,7 @@ class Experiment:
         self._next_step = 0
         if not is_new:
             self._look_up()
+        self._is_alone = not running.is_held(publisher.root, self.id)
         self._hold = running.hold(publisher.root, self.id) if publisher.is_local else None
         atexit.register(self._at_exit)
         os.register_at_fork(after_in_child=self._in_child)
@@ -136,9 +138,7 @@ class Experiment:
     def start(self) -> None:
         """Make the run active in this thread, unless it is."""
         if self._is_ours:
-            import mlflow
-
-            mlflow.start_run(run_id=self.id)
+            self._publisher.start(is_recorded=self._is_alone)
 
     def release(self) -> None:
         """Say no more that this process logs to the run."""
@@ -148,10 +148,13 @@ class Experiment:
             self._hold = None
 
     def _at_exit(self) -> None:
-        """Wait; MLflow's own handler, which comes later, ends the run."""
+        """Wait; MLflow's own handler, which comes later, ends a run of which nothing failed."""
         self._is_stopped = True
         for failure in self._background.wait():
             report(failure)
+        error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
+        if error and self._is_ours:
+            self._publisher.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         self.release()
 
     def _in_child(self) -> None:

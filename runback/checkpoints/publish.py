@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runback.capture.sources import sqlite_file
+from runback.checkpoints.errors import CheckpointFailed
 from runback.checkpoints.values import is_better
-from runback.errors import CheckpointFailed, StoreError
+from runback.errors import StoreError
 from runback.store.identity import private_folder
 from runback.store.log import CHECKPOINT, Log, best_of
 from runback.store.places import local_path
 from runback.store.schema import opened
-from runback.store.tags import BEST_TAG, PRIMARY_TAG
+from runback.store.tags import BEST_TAG, PRIMARY_TAG, SESSION_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -125,6 +126,16 @@ class Publisher:
 
         found = [Param(name, value) for name, value in params.items()]
         self.client.log_batch(self.run_id, params=found, synchronous=True)
+
+    def start(self, is_recorded: bool) -> None:
+        """Go on with the run in this thread; capture records it if `is_recorded`."""
+        import mlflow
+        from mlflow.tracking.context import registry
+
+        session = registry.resolve_tags().get(SESSION_TAG) if is_recorded else None
+        is_here = self.is_local and local_path(self.run().info.artifact_uri)
+        tags = {SESSION_TAG: session} if session and is_here else None
+        mlflow.start_run(run_id=self.run_id, tags=tags)
 
     def end(self, status: str) -> None:
         """End the run, which another thread may have started."""

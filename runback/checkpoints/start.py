@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.capture.sources import sqlite_file
+from runback.checkpoints.errors import RunActive, RunElsewhere, WrongArguments
 from runback.checkpoints.experiment import Experiment
 from runback.checkpoints.publish import failing, publisher_of
 from runback.checkpoints.values import params_of
-from runback.errors import RecordError, RunActive, RunElsewhere, WrongArguments
+from runback.errors import RecordError
 from runback.record import files, manifest
 from runback.store.find import find_id
 from runback.store.identity import store_id
