@@ -12,7 +12,7 @@ from records import query
 from training import Store, make
 
 from runback.checkpoints.callback import Keeper
-from runback.errors import WrongArguments
+from runback.checkpoints.errors import WrongArguments
 from runback.record import checkpoint
 
 # Arguments: a name for the run, at which epoch to stop, and the run to go on with, if any.

@@ -197,7 +197,7 @@ import os, sys
 os.environ["RUNBACK_RECORD"] = "0"
 import runback
 from pathlib import Path
-from runback.errors import CheckpointFailed
+from runback.checkpoints.errors import CheckpointFailed
 small, large = Path(sys.argv[1], "small.pt"), Path(sys.argv[1], "large.pt")
 small.write_bytes(os.urandom(500_000))
 large.write_bytes(os.urandom(12_000_000))
@@ -242,7 +242,7 @@ import os, shutil, sys
 os.environ["RUNBACK_RECORD"] = "0"
 import runback, runback.checkpoints.content as content
 from pathlib import Path
-from runback.errors import CheckpointFailed
+from runback.checkpoints.errors import CheckpointFailed
 Path("model.pt").write_bytes(b"x")
 experiment = runback.init()
 real = content.place

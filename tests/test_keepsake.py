@@ -26,15 +26,9 @@ from keepsake import Repository, checkpoint_id, experiment_id, members_gz, plain
 from records import dump, is_sound, make_store, query, run_index
 
 from runback.cli import runback as verbs
-from runback.errors import (
-    DiskFull,
-    NoKeepsake,
-    RemoteRepository,
-    RepositoryError,
-    RunbackError,
-    StoreError,
-)
+from runback.errors import DiskFull, RunbackError, StoreError
 from runback.keepsake import archive
+from runback.keepsake.errors import NoKeepsake, RemoteRepository, RepositoryError
 from runback.keepsake.importer import import_all
 from runback.keepsake.report import Report
 from runback.keepsake.repository import find

@@ -18,8 +18,8 @@ from records import make_store, run_index
 from screens import Screen, on_terminal
 
 import runback
-from runback.errors import NoMetrics, NoSuchMetric
 from runback.runs import cloud, curves, drawing, picture
+from runback.runs.errors import NoMetrics, NoSuchMetric
 from runback.runs.run import read
 
 

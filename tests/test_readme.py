@@ -100,7 +100,9 @@ def test_variables_of_the_documents_are_those_of_the_code() -> None:
     code = "".join(
         p.read_text() for p in [*REPOSITORY.glob("runback/**/*.py"), *REPOSITORY.glob("docker/*")]
     )
-    documented = set(re.findall(r"(?<!_)RUNBACK_[A-Z_]+", "".join(p.read_text() for p in DOCUMENTS)))
+    documented = set(
+        re.findall(r"(?<!_)RUNBACK_[A-Z_]+", "".join(p.read_text() for p in DOCUMENTS))
+    )
     assert documented <= set(re.findall(r"RUNBACK_[A-Z_]+", code))
 
 

@@ -20,10 +20,11 @@ from checkpoints import make_run
 from conftest import REPOSITORY, plain_environ
 from records import dump, is_sound, make_record, make_store, new_id, query, run_index, run_of
 
-from runback.errors import RegisteredModels, RunGoesOn, StoreError
+from runback.errors import StoreError
 from runback.locked import locked
 from runback.record import check
 from runback.store import objects, remove, running
+from runback.store.errors import RegisteredModels, RunGoesOn
 from runback.store.identity import store_id
 from runback.store.listing import ACTIVE, DELETED
 from runback.store.places import scan

@@ -17,18 +17,9 @@ from records import make_store, query, run_index
 from training import make
 
 import runback
-from runback.errors import (
-    FilterError,
-    FolderTaken,
-    NoBest,
-    NoStore,
-    NoSuchFile,
-    NoSuchRun,
-    PackageMissing,
-    RecordError,
-    WrongDigest,
-)
+from runback.errors import NoBest, NoStore, NoSuchRun, PackageMissing, RecordError
 from runback.runs import Checkpoint, Run, Runs
+from runback.runs.errors import FilterError, FolderTaken, NoSuchFile, WrongDigest
 
 LOSSES = [0.5, 0.25, math.nan]
 

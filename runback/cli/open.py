@@ -13,8 +13,9 @@ import click
 from runback.cli.shared import RUN, is_terminal, json_option, print_json, store_option
 from runback.cli.table import Column, show
 from runback.cli.words import size
-from runback.errors import NoOpener, NoSuchRun
+from runback.errors import NoSuchRun
 from runback.runs import artifacts
+from runback.runs.errors import NoOpener
 from runback.runs.run import read
 from runback.store.find import find_id
 from runback.terminal import printable

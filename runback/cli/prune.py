@@ -9,10 +9,10 @@ import click
 from runback.cli import words
 from runback.cli.rm import waiting
 from runback.cli.shared import RUN, json_option, own_store_option, print_json, quiet_option
-from runback.errors import NotRemoved
 from runback.runs import prune as verb
 from runback.runs.listing import Wish, select
 from runback.runs.prune import Keep
+from runback.store.errors import NotRemoved
 from runback.store.find import find_id
 
 if TYPE_CHECKING:

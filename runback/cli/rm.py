@@ -9,8 +9,8 @@ import click
 
 from runback.cli import words
 from runback.cli.shared import RUN, json_option, own_store_option, print_json, quiet_option
-from runback.errors import NotRemoved
 from runback.store import objects, remove
+from runback.store.errors import NotRemoved
 from runback.store.find import find_id
 from runback.store.listing import ACTIVE, DELETED
 from runback.store.readable import readable

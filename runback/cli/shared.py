@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from runback.errors import OnServer, RunbackError
+from runback.errors import RunbackError
 from runback.remote import address
+from runback.remote.errors import OnServer
 from runback.terminal import printable, say
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from runback.errors import NoKeepsake, RecordError, RemoteRepository, RepositoryError
+from runback.errors import RecordError
+from runback.keepsake.errors import NoKeepsake, RemoteRepository, RepositoryError
 from runback.record import files
 
 FORMAT = 1

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.capture.server import Server
-from runback.errors import PackageMissing, ServerError
+from runback.errors import PackageMissing
 from runback.record.archive import is_inside
 from runback.record.state import RUN_ID
 from runback.remote import address
+from runback.remote.errors import ServerError
 from runback.store.tags import SESSION_TAG
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from runback.errors import AmbiguousFile, NoSuchFile, RecordError
+from runback.errors import RecordError
 from runback.record import files, manifest
 from runback.remote import away
+from runback.runs.errors import AmbiguousFile, NoSuchFile
 from runback.runs.folder import artifacts_of
 
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runback.errors import CheckpointAway, NoRecord, NoSuchFile, NoSuchRun, RecordError
+from runback.errors import NoRecord, NoSuchRun, RecordError
 from runback.record import manifest
 from runback.record.archive import EXECUTABLE, LINK
 from runback.remote.cache import is_mirror
 from runback.runs.code import code_of
 from runback.runs.draft import drafted, refuse_taken
+from runback.runs.errors import CheckpointAway, NoSuchFile
 from runback.runs.folder import record_of
 from runback.runs.run import read
 from runback.runs.stored import chosen, stored

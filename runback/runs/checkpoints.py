@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from runback.errors import NoRecord, NoSuchFile, RecordError
+from runback.errors import NoRecord, RecordError
 from runback.record import manifest
 from runback.runs.draft import drafted, refuse_taken
+from runback.runs.errors import NoSuchFile
 from runback.runs.folder import record_of
 from runback.runs.stored import stored
 

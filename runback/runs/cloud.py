@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runback.errors import NoSuchMetric
 from runback.runs.curves import check
+from runback.runs.errors import NoSuchMetric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

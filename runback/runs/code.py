@@ -7,11 +7,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runback.errors import NoCode, RecordError, WrongDigest
+from runback.errors import RecordError
 from runback.record import archive, files
 from runback.record.archive import EXECUTABLE, FILE, LINK
 from runback.record.checkpoint import DIGEST
 from runback.remote import away
+from runback.runs.errors import NoCode, WrongDigest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runback.errors import NoMetrics, NoSuchMetric
+from runback.runs.errors import NoMetrics, NoSuchMetric
 from runback.runs.run import MAXIMIZE, MINIMIZE, goal_of
 from runback.store import history
 from runback.store.listing import number

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from runback.errors import CannotReplace, FolderTaken, RecordError, WrongDigest
+from runback.errors import RecordError
 from runback.record import files
+from runback.runs.errors import CannotReplace, FolderTaken, WrongDigest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from runback.errors import FilterError, UnknownName
+from runback.runs.errors import FilterError, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runback.errors import CheckpointAway, NoRecord
+from runback.errors import NoRecord
 from runback.record import files
+from runback.runs.errors import CheckpointAway
 from runback.store.places import has_shape_of, local_path
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runback.errors import NoSuchExperiment
+from runback.runs.errors import NoSuchExperiment
 from runback.runs.run import Run
 from runback.store import listing
 from runback.store.alive import lives

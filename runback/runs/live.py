@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runback.errors import NoMetrics, NoSuchRun, PackageMissing
+from runback.errors import NoSuchRun, PackageMissing
 from runback.remote.store import refresh
 from runback.runs import run as entity
 from runback.runs.checkpoints import Checkpoint
+from runback.runs.errors import NoMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

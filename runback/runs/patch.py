@@ -7,10 +7,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runback.errors import WrongDigest
 from runback.record import manifest
 from runback.record.archive import EXECUTABLE, FILE, LINK
 from runback.runs.code import code_of
+from runback.runs.errors import WrongDigest
 from runback.runs.folder import record_of
 from runback.runs.run import read
 

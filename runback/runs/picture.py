@@ -7,8 +7,8 @@ import warnings
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from runback.errors import UnknownFormat
 from runback.record import files
+from runback.runs.errors import UnknownFormat
 from runback.runs.style import style
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from runback.errors import CheckpointAway, NoCheckpoint, RecordError, WrongDigest
+from runback.errors import RecordError
 from runback.record import archive, checkpoint, files
 from runback.remote import away
 from runback.runs.code import is_digest
+from runback.runs.errors import CheckpointAway, NoCheckpoint, WrongDigest
 from runback.runs.folder import files_of
 from runback.runs.run import MAXIMIZE
 from runback.store import models as stored_models

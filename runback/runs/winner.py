@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runback.errors import NoGoal, UnknownName
+from runback.runs.errors import NoGoal, UnknownName
 from runback.runs.run import MAXIMIZE, Run, goal_of
 from runback.store import extremes, listing
 from runback.store.readable import readable

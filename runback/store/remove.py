@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runback.errors import NoSuchRun, RegisteredModels, RunGoesOn
+from runback.errors import NoSuchRun
 from runback.store import trash
 from runback.store.alive import Life, lives
+from runback.store.errors import RegisteredModels, RunGoesOn
 from runback.store.listing import ACTIVE, DELETED, with_ids
 from runback.store.places import local_path
 from runback.store.schema import columns
