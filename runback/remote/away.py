@@ -11,6 +11,7 @@ from runback.record.archive import is_inside
 from runback.remote import cache
 
 if TYPE_CHECKING:
+    from runback.remote.artifacts import Artifacts
     from runback.remote.client import Client
 
 # Beside a run's artifacts: what was brought to be looked at, and is brought anew each time.
@@ -28,7 +29,7 @@ def sizes(folder: Path) -> dict[str, int] | None:
     from runback.remote.client import speaking
 
     with speaking(cache.uri_of(root)) as client:
-        return client.sizes(folder.parent.name)
+        return client.artifacts(folder.parent.name).sizes()
 
 
 def bring(folder: Path, name: str, anew: bool = False) -> None:
@@ -45,18 +46,17 @@ def bring(folder: Path, name: str, anew: bool = False) -> None:
     from runback.remote.client import speaking
 
     with speaking(cache.uri_of(root)) as client:
-        parent = name.rpartition("/")[0]
-        size = client.sizes(folder.parent.name, parent, deep=False).get(name)
-        target = folder / name
+        artifacts, target = client.artifacts(folder.parent.name), folder / name
+        size = artifacts.size(name)
         if size is None or (not anew and target.is_file() and target.stat().st_size == size):
             return
-        _download(client, folder.parent.name, name, target, root)
+        _download(artifacts, name, target, root)
 
 
 def read(client: Client, root: Path, run_id: str, name: str, largest: int) -> bytes | None:
     """Return a small file of a run, None if the server has it not. Raises RecordError."""
-    parent = name.rpartition("/")[0]
-    size = client.sizes(run_id, parent, deep=False).get(name)
+    artifacts = client.artifacts(run_id)
+    size = artifacts.size(name)
     if size is None:
         return None
     if size > largest:
@@ -64,14 +64,14 @@ def read(client: Client, root: Path, run_id: str, name: str, largest: int) -> by
     import tempfile
 
     with tempfile.TemporaryDirectory(dir=root / ".runback") as draft:
-        return files.read(client.download(run_id, name, Path(draft)), largest)
+        return files.read(artifacts.download(name, Path(draft)), largest)
 
 
-def _download(client: Client, item: str, name: str, target: Path, root: Path) -> None:
+def _download(artifacts: Artifacts, name: str, target: Path, root: Path) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory(dir=root / ".runback") as draft:
-        found = client.download(item, name, Path(draft))
+        found = artifacts.download(name, Path(draft))
         files.digest(found)  # a plain file, and no link
         target.parent.mkdir(parents=True, exist_ok=True)
         found.replace(target)

@@ -31,9 +31,13 @@ def make(uri: str) -> Path:
     root.parent.parent.mkdir(parents=True, exist_ok=True)
     for folder in (root.parent, root, root / ".runback"):
         folder.mkdir(mode=0o700, exist_ok=True)
+    return root
+
+
+def note(root: Path, uri: str) -> None:
+    """Write down which server a mirror is of; one process at a time."""
     if not (root / ".runback" / ABOUT).exists():
         files.write_json(root / ".runback" / ABOUT, {"format": files.FORMAT, "uri": uri})
-    return root
 
 
 def is_mirror(root: Path) -> bool:

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from runback.capture.server import Server
 from runback.errors import PackageMissing
-from runback.record.archive import is_inside
 from runback.record.state import RUN_ID
 from runback.remote import address
+from runback.remote.artifacts import Artifacts
 from runback.remote.errors import ServerError
 from runback.store.tags import SESSION_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
     from runback.capture.source import Glimpse
 
@@ -110,34 +108,11 @@ class Client:
         """Return all of a run; a request for each of its metrics."""
         return self._server.read(run_id, 0)
 
-    def sizes(self, item: str, folder: str = "", deep: bool = True) -> dict[str, int]:
-        """Return the sizes in bytes of the artifacts of a run or model, by path.
-
-        folder: only of these. deep: those in folders of it too.
-        """
-        repository, found, folders = self._repository(item), dict[str, int](), [folder]
-        while folders:
-            for entry in repository.list_artifacts(folders.pop() or None):
-                if not is_inside(entry.path):
-                    continue  # whoever wrote that wants out of the folder
-                if not entry.is_dir:
-                    found[entry.path] = entry.file_size or 0
-                elif deep:
-                    folders.append(entry.path)
-        return dict(sorted(found.items()))
-
-    def download(self, item: str, name: str, folder: Path) -> Path:
-        """Download a file of a run or model into a folder; return where it is."""
-        return Path(self._repository(item).download_artifacts(name, dst_path=str(folder)))
-
-    def _repository(self, item: str) -> ArtifactRepository:
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
+    def artifacts(self, item: str) -> Artifacts:
+        """Return those of a run or model."""
         if item.startswith("m-"):
-            uri = self._client.get_logged_model(item).artifact_location
-        else:
-            uri = self._client.get_run(item).info.artifact_uri
-        return get_artifact_repository(uri, tracking_uri=self.uri)
+            return Artifacts(self._client.get_logged_model(item).artifact_location, self.uri)
+        return Artifacts(self._client.get_run(item).info.artifact_uri, self.uri)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from runback.record import files, manifest, metrics, state
 from runback.record.state import State
 from runback.remote import address, away, cache
 from runback.remote.client import speaking
+from runback.remote.errors import ServerError
 from runback.store import mirrored
 from runback.store.complete import UNCAPTURED
 from runback.store.create import create
@@ -38,6 +39,8 @@ COMPLETE, GROWING = "complete", "growing"
 WRITER = "server"
 NOT_THERE = "its record is not among its artifacts on the server"
 PATIENCE_S = 1.0
+# How many of what cannot be read are named.
+WORDED = 3
 
 
 def update(uri: str, say: Say) -> Path:
@@ -51,6 +54,7 @@ def update(uri: str, say: Say) -> Path:
         locked(lock, lambda: say("waits for another runback, which reads the same server")),
         speaking(uri) as client,
     ):
+        cache.note(root, uri)
         _Update(root, client, say).run()
     return root
 
@@ -63,6 +67,7 @@ class _Update:
         self.client = client
         self.say = say
         self.places = scan(root / "mlruns")
+        self.unread: dict[str, str] = {}
 
     def run(self) -> None:
         listing = self.client.search()
@@ -71,9 +76,15 @@ class _Update:
         run_ids = {run.run_id for run in listing.runs}
         mirrored.follow(self.root, listing.experiments, run_ids, listing.models)
         self._drop(run_ids | listing.models)
-        report = index(self.root, lambda message: None)
-        for path, reason in sorted(report.wrong.items())[:5]:
+        self._complain(index(self.root, lambda message: None).wrong)
+
+    def _complain(self, wrong: dict[str, str]) -> None:
+        for path, reason in sorted(wrong.items())[:WORDED]:
             self.say(f"{path}: {reason}")
+        for run_id, reason in sorted(self.unread.items())[:WORDED]:
+            self.say(f"run {run_id[:8]}: its record on the server cannot be used: {reason}")
+        if len(self.unread) > WORDED:
+            self.say(f"and the records of {len(self.unread) - WORDED} more")
 
     def _is_seen(self, run: Found) -> bool:
         if run.run_id not in self.places.stamps:
@@ -143,8 +154,8 @@ class _Update:
                 return None
             files.replace(record / files.MANIFEST, content)
             return manifest.read(record, run.run_id)
-        except RecordError as error:
-            self.say(f"run {run.run_id[:8]}: {name} on the server {error.reason}")
+        except (RecordError, ServerError) as error:
+            self.unread[run.run_id] = getattr(error, "reason", str(error))
             return None
 
     def _drop(self, items: set[str]) -> None:

@@ -70,12 +70,13 @@ def details(root: Path, run_id: str, system: bool = False) -> Details:
         run = Run(root, found[0], lives(connection, root, found).get(run_id))
         curves = [_curve(connection, run, name) for name in _names(run, system)]
         checkpoints = _kept(run, models.of_runs(connection, [run_id]).get(run_id, []))
+    known: dict[str, Any] = {}
     try:
         folder = artifacts_of(root, run.listed)
-        artifacts = _sizes(folder)
         known = manifest.read(files.folder_of(folder), run_id)
+        artifacts = _sizes(folder)
     except RunbackError as error:
-        return Details(run, curves, checkpoints, {}, wrong=str(error))
+        return Details(run, curves, checkpoints, {}, known, str(error))
     return Details(run, curves, checkpoints, artifacts, known)
 
 
