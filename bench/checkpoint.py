@@ -46,16 +46,11 @@ def inside(rounds: int) -> None:
     for background, name in ((False, "checkpoint() of 50 MB"), (True, "with background=True")):
         pair = Pair([], [])
         for turn in range(rounds + 1):
-            source.write_bytes(os.urandom(SIZE_BYTES))
-            os.sync()
-            kept = seconds(partial(experiment.checkpoint, source, background=background))
-            wait_for_background(experiment)
-            os.sync()
-            copied = seconds(lambda: plain_copy(source, target))
-            target.unlink()
+            sides = [partial(keep, experiment, source, background), partial(copy, source, target)]
+            taken = {number: sides[number]() for number in ((0, 1) if turn % 2 else (1, 0))}
             if turn:
-                pair.one_s.append(kept)
-                pair.other_s.append(copied)
+                pair.one_s.append(taken[0])
+                pair.other_s.append(taken[1])
         print(f"{name}, against a copy with fsync:\n  {pair}")
     unchanged(experiment, source)
     many(experiment)
@@ -68,12 +63,33 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
+def prepare(source: Path) -> None:
+    """Write new bytes, and let the disk come to rest."""
+    source.write_bytes(os.urandom(SIZE_BYTES))
+    os.sync()
+    time.sleep(0.2)
+
+
+def keep(experiment: runback.Experiment, source: Path, background: bool) -> float:
+    prepare(source)
+    taken = seconds(partial(experiment.checkpoint, source, background=background))
+    wait_for_background(experiment)
+    return taken
+
+
+def copy(source: Path, target: Path) -> float:
+    prepare(source)
+    taken = seconds(partial(plain_copy, source, target))
+    target.unlink()
+    return taken
+
+
 def plain_copy(source: Path, target: Path) -> None:
-    with source.open("rb") as given, target.open("wb") as copy:
+    with source.open("rb") as given, target.open("wb") as made:
         while block := given.read(1 << 20):
-            copy.write(block)
-        copy.flush()
-        os.fsync(copy.fileno())
+            made.write(block)
+        made.flush()
+        os.fsync(made.fileno())
 
 
 def wait_for_background(experiment: runback.Experiment) -> None:

@@ -29,7 +29,7 @@ READ_ONLY = 0o444
 BLOCK_BYTES = 1 << 20
 # Small enough to stay in a processor's cache between the copy and the digest.
 PIECE_BYTES = 1 << 18
-SYNC_BYTES = 16 << 20
+AHEAD_BYTES = 1 << 23
 FOLDER, REGULAR = stat.S_IFDIR, stat.S_IFREG
 
 
@@ -48,7 +48,8 @@ class Source:
 class Draft:
     """A copy of a source in a folder of its own.
 
-    Two threads digest what has been copied, and make it durable, while the rest is.
+    Two threads digest what has been copied, and make it durable, while the rest is
+    copied: on a processor with SHA instructions and two cores, the digest costs no time.
     """
 
     def __init__(self, folder: Path, source: Source) -> None:
@@ -77,15 +78,18 @@ class Draft:
         with (self.source.path.parent / name).open("rb", 0) as source, target.open("xb", 0) as copy:
             os.fchmod(copy.fileno(), READ_ONLY)
             self._digests[name] = self._digesting.submit(_digest, target, copied)
-            unsynced = 0
+            size_bytes = begun_bytes = 0
             try:
                 while count := source.readinto(block):
                     _write(copy, block[:count])
                     copied.put(count)
-                    unsynced += count
-                    if unsynced >= SYNC_BYTES:  # the disk begins while we copy the rest
-                        self._synced.append(self._syncing.submit(_sync_file, target))
-                        unsynced = 0
+                    size_bytes += count
+                    if size_bytes - begun_bytes >= AHEAD_BYTES:
+                        begin = self._syncing.submit(
+                            _begin_to_write, target, begun_bytes, size_bytes
+                        )
+                        self._synced.append(begin)
+                        begun_bytes = size_bytes
             finally:
                 copied.put(0)
 
@@ -187,6 +191,13 @@ def _digest(path: Path, copied: SimpleQueue[int]) -> dict[str, Any]:
                 digest.update(piece[:count])
                 left -= count
     return {"digest": f"sha256:{digest.hexdigest()}", "size_bytes": size_bytes}
+
+
+def _begin_to_write(path: Path, first: int, end: int) -> None:
+    """Have the disk begin with what was copied, while the rest is."""
+    if hasattr(os, "posix_fadvise"):  # what is not on the disk yet stays in memory
+        with path.open("rb", 0) as file:
+            os.posix_fadvise(file.fileno(), first, end - first, os.POSIX_FADV_DONTNEED)
 
 
 def _is_whole(stored: Path, known: dict[str, Any]) -> bool:

@@ -199,7 +199,7 @@ class Experiment:
         return source, numbers, number
 
     def _begun(self, source: Source, step: int, metrics: dict[str, float]) -> Keeping:
-        model_id, folder = self._publisher.begin(source.name, step)
+        model_id, folder = self._publisher.new_model(source.name, step)
         try:
             draft = content.draft_of(self._publisher.root, self.id, source)
         except BaseException:

@@ -38,6 +38,7 @@ class Keeping:
         """
         try:
             with self.publisher.failing(f"the checkpoint of step {self.step} is not kept"):
+                self.publisher.begin(self.model_id, self.draft.source.name, self.step)
                 described = self._described()
                 if self.folder:
                     self._move_in(self.folder, described)

@@ -12,6 +12,7 @@ import re
 import shutil
 import sqlite3
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -147,8 +148,8 @@ class Publisher:
         else:
             self.client.set_terminated(self.run_id, status)
 
-    def begin(self, path: str, step: int) -> tuple[str, Path | None]:
-        """Make a model that is not ready; return its id, and its folder if it is one of here."""
+    def new_model(self, path: str, step: int) -> tuple[str, Path | None]:
+        """Return the id of a new model, and its folder if it is one of here."""
         from mlflow.entities import LoggedModelOutput
 
         model = self.client.create_logged_model(
@@ -156,6 +157,9 @@ class Publisher:
         )
         self.client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step)])
         return model.model_id, _folder(model.artifact_location)
+
+    def begin(self, model_id: str, path: str, step: int) -> None:
+        """Have the model in the store, not ready, before its files are; a client's is already."""
 
     def upload(self, model_id: str, folder: Path) -> None:
         """Put files where only MLflow's client can."""
@@ -221,9 +225,12 @@ class LocalPublisher(Publisher):
         step = self._log.last_step()
         return -1 if step is None else step
 
-    def begin(self, path: str, step: int) -> tuple[str, Path | None]:
-        model_id = self._log.begin(_name(path), step, self._location)
+    def new_model(self, path: str, step: int) -> tuple[str, Path | None]:
+        model_id = f"m-{uuid.uuid4().hex}"
         return model_id, _folder(self._location.format(model_id))
+
+    def begin(self, model_id: str, path: str, step: int) -> None:
+        self._log.begin(model_id, _name(path), step, self._location.format(model_id))
 
     def _drop(self, model_id: str) -> bool:
         return self._log.drop(model_id)

@@ -75,20 +75,15 @@ class Log:
         self.database = database
         self.run_id = run_id
 
-    def begin(self, name: str, step: int, location: str) -> str:
-        """Make a model that is not ready; return its id.
-
-        location: of its artifacts, {} where the id goes.
-        """
-        model_id = f"m-{uuid.uuid4().hex}"
+    def begin(self, model_id: str, name: str, step: int, location: str) -> None:
+        """Make a model that is not ready. location: of its artifacts."""
         values = {
             **{"model": model_id, "run": self.run_id, "name": name, "type": CHECKPOINT},
-            **{"status": PENDING, "now": _now_ms(), "location": location.format(model_id)},
+            **{"status": PENDING, "now": _now_ms(), "location": location},
         }
         with self._writing() as connection:
             connection.execute(_MODEL, values)
             connection.execute(_OUTPUT, [uuid.uuid4().hex, self.run_id, model_id, step])
-        return model_id
 
     def log(
         self,
