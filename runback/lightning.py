@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.checkpoints.callback import Keeper
+from runback.errors import PackageMissing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +91,8 @@ def _is_installed(package: str) -> bool:
 @functools.cache
 def _made(*packages: str) -> type:
     """Make the class when Lightning is needed, not when this module is imported."""
+    if not packages:
+        raise PackageMissing("lightning", "runback.lightning")
     bases = [importlib.import_module(f"{package}.callbacks").Checkpoint for package in packages]
     names = {"__module__": __name__, "__doc__": _Hooks.__doc__}
     return type("CheckpointCallback", (_Hooks, *bases), names)

@@ -11,8 +11,10 @@ import pytest
 from records import query
 from training import Store, make
 
+from runback import keras, lightning
 from runback.checkpoints.callback import Keeper
 from runback.checkpoints.errors import WrongArguments
+from runback.errors import PackageMissing
 from runback.record import checkpoint
 
 # Arguments: a name for the run, at which epoch to stop, and the run to go on with, if any.
@@ -191,3 +193,13 @@ def test_wrong_arguments_are_said_together() -> None:
     with pytest.raises(WrongArguments) as raised:
         Keeper("runback", ("loss", "max"), 0, {"a%": 1})
     assert len(raised.value.problems) == 4
+
+
+def test_weights_alone_are_saved_under_the_name_that_keras_asks_for() -> None:
+    assert keras._Hooks("a/best.keras", save_weights_only=True)._keeper.name == "best.weights.h5"
+    assert keras._Hooks("a/x.weights.h5", save_weights_only=True)._keeper.name == "x.weights.h5"
+
+
+def test_neither_lightning_is_installed() -> None:
+    with pytest.raises(PackageMissing, match="lightning, not installed here"):
+        lightning._made()

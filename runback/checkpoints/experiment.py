@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 import threading
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runback.checkpoints import content, saved
 from runback.checkpoints.background import Background
-from runback.checkpoints.errors import WrongArguments
+from runback.checkpoints.errors import CheckpointFailed, WrongArguments
 from runback.checkpoints.keeping import Keeping
 from runback.checkpoints.saved import Checkpoint
 from runback.checkpoints.values import check_among, metrics_of, primary_of, step_of
@@ -67,11 +68,12 @@ class Experiment:
         tensors and arrays of one element. primary_metric: name and goal ("minimize"
         or "maximize"), by which the run's best checkpoint is told; once is enough.
         All is durable when this returns. background: the copy is taken, and made
-        durable and visible soon after; what goes wrong is raised by the next call.
+        durable and visible soon after; what goes wrong is raised by the next call, which
+        then does nothing else.
         Raises WrongArguments before anything is done, CheckpointFailed (a full disk):
         then nothing of this checkpoint is left, and the run goes on.
         """
-        with self._lock:
+        with self._publisher.failing("the checkpoint is not kept"), self._lock:
             self._background.check()
             source, numbers, number = self._checked(path, step, metrics, primary_metric)
             at = self._next_step if number is None else number
@@ -154,7 +156,9 @@ class Experiment:
             report(failure)
         error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
         if error and self._is_ours:
-            self._publisher.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            with contextlib.suppress(CheckpointFailed), self._publisher.failing(status):
+                self._publisher.end(status)
         self.release()
 
     def _in_child(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from runback.checkpoints.errors import RunActive, RunElsewhere, WrongArguments
 from runback.checkpoints.experiment import Experiment
 from runback.checkpoints.publish import failing, publisher_of
 from runback.checkpoints.values import params_of
-from runback.errors import RecordError
+from runback.errors import PackageMissing, RecordError
 from runback.record import files, manifest
 from runback.store.find import find_id
 from runback.store.identity import store_id
@@ -41,7 +42,7 @@ def init(
     """
     problems: list[str] = []
     project = _project(path, problems)
-    active = _active()
+    active = _active(project)
     wanted = params_of(params, active.data.params if active else {}, problems)
     for what, given in (("experiment", experiment), ("name", name)):
         if given is not None and not (isinstance(given, str) and given):
@@ -51,7 +52,7 @@ def init(
     if problems:
         raise WrongArguments("init", problems)
     if not active:
-        connect(project)
+        _connect(project)
     with failing("the run cannot begin", project):
         joins = active or os.environ.get("MLFLOW_RUN_ID")
         publisher = publisher_of(active or _started(experiment, name), project)
@@ -73,9 +74,9 @@ def resume(run: str, path: str | os.PathLike[str] = ".") -> Experiment:
         problems.append(f"run is {run!r}, not the id or name of one"[:100])
     if problems:
         raise WrongArguments("resume", problems)
-    active = _active()
+    active = _active(project)
     if not active:
-        connect(project)
+        _connect(project)
     with failing(f'run "{run}" cannot go on', project):
         found = _found(run)
         if active and active.info.run_id != found.info.run_id:
@@ -101,14 +102,24 @@ def _project(path: Any, problems: list[str]) -> Path:
     return project if project.is_dir() else project.parent
 
 
-def _active() -> Run | None:
+def _connect(project: Path) -> None:
+    """Point MLflow at the store. Raises PackageMissing, StoreError."""
+    if find_spec("mlflow") is None:
+        raise PackageMissing("mlflow", "recording runs")
+    connect(project)
+
+
+def _active(project: Path) -> Run | None:
     """Return the run that is active in this thread, as the store has it."""
     if "mlflow" not in sys.modules:
-        return None
+        return None  # nor imported here: what `connect` sets is read at its import
     import mlflow
 
     active = mlflow.active_run()
-    return mlflow.get_run(active.info.run_id) if active else None
+    if active is None:
+        return None
+    with failing("the active run cannot be read", project):
+        return mlflow.get_run(active.info.run_id)
 
 
 def _started(experiment: str | None, name: str | None) -> Run:
