@@ -77,9 +77,9 @@ class Draft:
         copied: SimpleQueue[int] = SimpleQueue()
         with (self.source.path.parent / name).open("rb", 0) as source, target.open("xb", 0) as copy:
             os.fchmod(copy.fileno(), READ_ONLY)
-            self._digests[name] = self._digesting.submit(_digest, target, copied)
             size_bytes = begun_bytes = 0
             try:
+                self._digests[name] = self._digesting.submit(_digest, target, copied)
                 while count := source.readinto(block):
                     _write(copy, block[:count])
                     copied.put(count)
@@ -101,7 +101,7 @@ class Draft:
 
     def close(self) -> None:
         for pool in (self._digesting, self._syncing):
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # an open file would keep its room on the disk
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
