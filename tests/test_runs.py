@@ -160,7 +160,7 @@ def test_figures(filled: Path) -> None:
 def test_checkpoints(kept: Run) -> None:
     first, second, third = kept.checkpoints
     assert [c.step for c in kept.checkpoints] == [0, 1, 2]
-    assert (first.path, first.files, first.metrics) == (
+    assert (first.path.name, first.files, first.metrics) == (
         "model.pt",
         {"model.pt": 1000},
         {"loss": 0.5},

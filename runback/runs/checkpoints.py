@@ -60,12 +60,13 @@ class Checkpoint:
         return datetime.fromtimestamp(self.model.created_ms / 1000, tz=UTC)
 
     @property
-    def path(self) -> str:
-        """Return the name of the file or folder that was kept; "" for a model of MLflow's.
+    def path(self) -> Path:
+        """Return where the file or folder that was kept lies in the store; it is read-only.
 
         Raises RecordError: its files are not here, or nobody took digests of them.
         """
-        return self._stored().top
+        found = self._stored()
+        return found.folder / found.top
 
     @property
     def files(self) -> dict[str, int]:
