@@ -17,6 +17,7 @@ RunbackError
 ├── NoSuchRun            nothing here is called that
 ├── AmbiguousRun         several runs are called that
 ├── PackageMissing       a Python package that is not installed here
+├── NoRuns               @latest, and there is none
 ├── NoBest               no run says which of its metrics counts
 ├── NoRecord             the run's folder is not here
 ├── PortTaken            somebody else listens there
@@ -174,6 +175,14 @@ class AmbiguousRun(RunbackError):
 class PackageMissing(RunbackError):
     def __init__(self, package: str, what: str) -> None:
         super().__init__(f"{what} needs {package}, not installed here", f"pip install {package}")
+
+
+class NoRuns(RunbackError):
+    def __init__(self, root: Path) -> None:
+        super().__init__(
+            f"@latest: there is no run in {root} that is not deleted",
+            "runback ls --deleted   # or runback index, if folders came by rsync just now",
+        )
 
 
 class NoBest(RunbackError):

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runback.cli import words
-from runback.cli.shared import RUN, json_option, own_store_option, print_json, quiet_option
+from runback.cli.shared import (
+    DELETED_RUN,
+    RUN,
+    json_option,
+    own_store_option,
+    print_json,
+    quiet_option,
+)
 from runback.store import objects, remove
 from runback.store.errors import NotRemoved
 from runback.store.find import find_id
@@ -71,7 +78,7 @@ def rm(
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=RUN)
+@click.argument("runs", nargs=-1, required=True, type=DELETED_RUN)
 @own_store_option
 @json_option
 @quiet_option("Print nothing.")

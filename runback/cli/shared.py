@@ -31,6 +31,10 @@ class RunName(click.ParamType[str]):
 
     name = "run"
 
+    def __init__(self, stage: str = "active") -> None:
+        """stage: of the runs that are offered, "active" or "deleted"."""
+        self.stage = stage
+
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
@@ -40,16 +44,17 @@ class RunName(click.ParamType[str]):
         from runback.store.find import BEST, LATEST, names
 
         try:
-            known = names((ctx.params.get("store") or Path()).absolute())
+            known = names((ctx.params.get("store") or Path()).absolute(), self.stage)
         except RunbackError:
             return []
         words = [(run_id[:8], name) for run_id, name in known]
         words += [(name, run_id[:8]) for run_id, name in known if name]
-        words += [(LATEST, "the newest run"), (BEST, "the best by its primary metric")]
+        if self.stage == "active":
+            words += [(LATEST, "the newest run"), (BEST, "the best by its primary metric")]
         return [CompletionItem(w, help=text) for w, text in words if w.startswith(incomplete)]
 
 
-RUN = RunName()
+RUN, DELETED_RUN = RunName(), RunName("deleted")
 
 
 class StoreName(click.ParamType[Path]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runback.errors import AmbiguousRun, NoBest, NoRecord, NoStore, NoSuchRun, StoreError
+from runback.errors import AmbiguousRun, NoBest, NoRecord, NoRuns, NoStore, NoSuchRun, StoreError
 from runback.store.places import scan
 from runback.store.readable import readable
 from runback.store.tags import BEST_TAG, PRIMARY_TAG
@@ -28,13 +28,13 @@ def find_id(root: Path, text: str) -> str:
         return _one(text, _candidates(connection, text), root, _count(connection))
 
 
-def names(root: Path, most: int = 1_000) -> list[tuple[str, str]]:
-    """Return ids and names of the newest runs. Raises StoreError."""
+def names(root: Path, stage: str = "active", most: int = 1_000) -> list[tuple[str, str]]:
+    """Return ids and names of the newest runs; stage: "active" or "deleted". Raises StoreError."""
     with readable(root) as connection:
         rows = connection.execute(
-            "SELECT run_uuid, COALESCE(name, '') FROM runs WHERE lifecycle_stage = 'active'"
+            "SELECT run_uuid, COALESCE(name, '') FROM runs WHERE lifecycle_stage = ?"
             " ORDER BY start_time DESC, rowid DESC LIMIT ?",
-            [most],
+            [stage, most],
         )
         return list(rows.fetchall())
 
@@ -89,7 +89,7 @@ def _latest(connection: sqlite3.Connection, root: Path) -> str:
         " ORDER BY start_time DESC, rowid DESC LIMIT 1"
     ).fetchone()
     if row is None:
-        raise NoSuchRun(LATEST, root, _count(connection))
+        raise NoRuns(root)
     return str(row[0])
 
 
