@@ -63,6 +63,8 @@ def made(losses: list[float], name: str = "loss") -> list[Model]:
         ([math.nan, math.inf], "minimize", 1, None, "1"),
         ([0.1, 0.1, 0.1], "minimize", 1, None, "0"),
         ([0.1], "minimize", 3, 3, "0"),
+        (LOSSES, "minimize", None, 6, "01234"),
+        (LOSSES, "minimize", None, 9, "01234"),
         ([], "minimize", 1, 1, ""),
     ],
 )

@@ -98,7 +98,7 @@ def freed_bytes(root: Path, found: Sequence[Pruned]) -> int:
 
 def choose(found: Sequence[Model], primary: Primary | None, keep: Keep) -> set[str]:
     """Return the ids of the models that stay. found: by step. Of equals the first is the best."""
-    kept = {model.model_id for model in found[len(found) - (keep.last or 0) :]}
+    kept = {model.model_id for model in found[max(0, len(found) - (keep.last or 0)) :]}
     if primary and keep.best:
         values = [(model.metrics.get(primary.name, math.nan), model) for model in found]
         sign = 1 if primary.goal == MINIMIZE else -1
