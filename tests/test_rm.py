@@ -308,10 +308,14 @@ def test_only_folders_of_runs_and_models_are_removed(root: Path) -> None:
     run_index(root)
     precious = root / "precious" / "artifacts"
     precious.mkdir(parents=True)
-    noted = json.dumps({new_id(): str(precious.parent), "precious": str(precious.parent)})
+    outside = root.parent / "outside"
+    outside.mkdir()
+    ids = (new_id(), "precious", str(precious.parent), str(outside), "../../precious", ".")
+    noted = json.dumps(dict.fromkeys(ids, str(precious.parent)))
     query(root / "mlflow.db", "INSERT INTO runback_store VALUES ('trash', ?)", noted)
-    run_index(root)
+    assert run_index(root).wrong == {}
     assert precious.is_dir()
+    assert outside.is_dir()
 
 
 def test_files_that_cannot_be_removed_are_named_and_tried_again(root: Path) -> None:

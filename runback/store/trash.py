@@ -16,7 +16,7 @@ from runback.record import files
 from runback.record.state import RUN_ID
 from runback.store import objects, running
 from runback.store.identity import private_folder
-from runback.store.places import has_shape_of, local_path
+from runback.store.places import MODEL_ID, TRACE_ID, has_shape_of, local_path
 from runback.store.schema import has_table
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FOLDER = "trash"
 _ROW = "trash"  # in runback_store
+_IDS = (RUN_ID, MODEL_ID, TRACE_ID)
 
 
 def folder_of(uri: str | None, item: str) -> Path | None:
@@ -90,6 +91,8 @@ def _noted(connection: sqlite3.Connection) -> dict[str, str]:
         return {}
     row = connection.execute("SELECT value FROM runback_store WHERE name = ?", [_ROW]).fetchone()
     try:
-        return {str(item): str(path) for item, path in json.loads(row[0] if row else "{}").items()}
+        noted = json.loads(row[0] if row else "{}").items()
     except (ValueError, TypeError, AttributeError):
         return {}
+    # A database can be anybody's: what is not such an id may be the path of any folder.
+    return {item: str(path) for item, path in noted if any(known.fullmatch(item) for known in _IDS)}
