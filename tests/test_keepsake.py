@@ -291,11 +291,11 @@ def test_an_experiment_that_logged_nothing(repository: Repository, store: Path) 
     assert problems(store, name) == []
 
 
-def test_of_equals_the_first_is_best_and_nan_never(repository: Repository, store: Path) -> None:
-    name = repository.add(1, [math.nan, 0.5, math.inf, math.inf], goal="maximize")
+def test_of_equals_the_first_is_best_and_it_is_finite(repository: Repository, store: Path) -> None:
+    name = repository.add(1, [math.nan, 0.5, math.inf, 0.5], goal="maximize")
     take(repository, store)
     best = json.loads(tags(store, name)["runback.best"])
-    assert (best["value"], best["step"]) == ("Infinity", 20)
+    assert (best["value"], best["step"]) == (0.5, 10)
 
 
 def cut(path: Path) -> None:

@@ -18,7 +18,7 @@ from runback.record import check, checkpoint, fields, files
 from runback.runs import prune as verb
 from runback.runs.prune import Keep, choose
 from runback.runs.run import Primary
-from runback.store import running
+from runback.store import models, running
 from runback.store.identity import known_id, store_id
 from runback.store.models import Model
 from runback.store.places import scan
@@ -60,7 +60,9 @@ def made(losses: list[float], name: str = "loss") -> list[Model]:
         (LOSSES, "minimize", 9, None, "0134"),
         (LOSSES, "minimize", None, 2, "34"),
         ([math.nan, math.nan], "minimize", 1, None, ""),
-        ([math.nan, math.inf], "minimize", 1, None, "1"),
+        ([math.nan, math.inf], "minimize", 1, None, ""),
+        ([0.2, -math.inf, 0.1], "minimize", 1, None, "2"),
+        ([0.2, math.inf, 0.1], "maximize", 2, None, "02"),
         ([0.1, 0.1, 0.1], "minimize", 1, None, "0"),
         ([0.1], "minimize", 3, 3, "0"),
         (LOSSES, "minimize", None, 6, "01234"),
@@ -72,6 +74,14 @@ def test_what_stays(
     losses: list[float], goal: str, best: int | None, last: int | None, stay: str
 ) -> None:
     assert choose(made(losses), Primary("loss", goal), Keep(best, last)) == set(stay)
+
+
+@pytest.mark.parametrize("goal", ["minimize", "maximize"])
+def test_infinity_is_not_shown_as_the_best(goal: str) -> None:
+    found = models.best(made([-math.inf, 0.2, math.inf, math.nan]), "loss", goal == "maximize")
+    assert found
+    assert found.step == 1
+    assert models.best(made([math.inf, -math.inf]), "loss", goal == "maximize") is None
 
 
 def test_checkpoint_without_the_metric_is_never_best() -> None:

@@ -107,19 +107,17 @@ def _tags(experiment: Experiment, models: Iterable[str]) -> dict[str, str]:
 
 
 def _best(experiment: Experiment, models: Iterable[str]) -> dict[str, Any] | None:
-    """Return the first of the checkpoints with the best value; NaN is never best."""
+    """Return the first of the checkpoints with the best value, which is finite."""
     primary = experiment.primary_metric
     if primary is None:
         return None
     sign = -1 if primary.goal == "maximize" else 1
-    known = [c for c in experiment.checkpoints if not math.isnan(_value(c, primary.name))]
+    known = [c for c in experiment.checkpoints if math.isfinite(_value(c, primary.name))]
     if not known:
         return None
     found = min(known, key=lambda c: sign * _value(c, primary.name))
-    value = _value(found, primary.name)
-    word = value if math.isfinite(value) else str(value).replace("inf", "Infinity")
     model_id = found.model_id if found.model_id in models else None
-    return {"value": word, "step": found.step, "model_id": model_id}
+    return {"value": _value(found, primary.name), "step": found.step, "model_id": model_id}
 
 
 def _value(checkpoint: Checkpoint, metric: str) -> float:

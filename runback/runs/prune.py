@@ -97,13 +97,16 @@ def freed_bytes(root: Path, found: Sequence[Pruned]) -> int:
 
 
 def choose(found: Sequence[Model], primary: Primary | None, keep: Keep) -> set[str]:
-    """Return the ids of the models that stay. found: by step. Of equals the first is the best."""
+    """Return the ids of the models that stay. found: by step.
+
+    Of equals the first is the best; NaN and the infinities never are.
+    """
     kept = {model.model_id for model in found[max(0, len(found) - (keep.last or 0)) :]}
     if primary and keep.best:
         values = [(model.metrics.get(primary.name, math.nan), model) for model in found]
         sign = 1 if primary.goal == MINIMIZE else -1
         ranked = sorted(
-            ((sign * value, model.model_id) for value, model in values if not math.isnan(value)),
+            ((sign * value, model.model_id) for value, model in values if math.isfinite(value)),
             key=lambda entry: entry[0],
         )
         kept |= {model_id for _, model_id in ranked[: keep.best]}

@@ -69,8 +69,7 @@ def _add_metrics(connection: sqlite3.Connection, found: dict[str, Model], wanted
 
 
 def best(found: Sequence[Model], metric: str, highest: bool) -> Model | None:
-    """Return the model with the best value of the metric, of equals the first; never NaN."""
+    """Return the model with the best value of the metric, of equals the first; it is finite."""
     sign = -1 if highest else 1
-    # NaN is like nothing, itself included.
-    known = [m for m in found if metric in m.metrics and m.metrics[metric] == m.metrics[metric]]
+    known = [m for m in found if math.isfinite(m.metrics.get(metric, math.nan))]
     return min(known, key=lambda model: sign * model.metrics[metric], default=None)
