@@ -20,7 +20,7 @@ CLOSED_PIPE = 141  # 128 + SIGPIPE
 
 def say(message: str) -> None:
     """Print a sentence about what is going on, to stderr."""
-    print(f"runback: {message}", file=sys.stderr, flush=True)
+    print(f"runback: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
@@ -49,6 +49,8 @@ def ended(main: Callable[[], int | None]) -> int:
         # Python flushes stdout once more at exit; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return CLOSED_PIPE
+    except UnicodeEncodeError as error:
+        return report(RunbackError(f"{str(error.object)[:200]!a} is not UTF-8"))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return report(RunbackError(f"{where}{error.strerror or error}"))

@@ -85,7 +85,7 @@ def _code(manifest: Mapping[str, Any]) -> str:
         return ""
     size = _get(manifest, "code", "size_bytes")
     text = words.plural(len(files), "file")
-    if isinstance(size, int):
+    if isinstance(size, int) and 0 <= size < 2**63:
         text += f", {words.size(size)}"
     if commit := _text(manifest, "code", "git", "commit"):
         branch = _text(manifest, "code", "git", "branch")
@@ -102,7 +102,8 @@ def _environment(manifest: Mapping[str, Any]) -> str:
     packages = _get(manifest, "environment", "packages")
     if not python or not isinstance(packages, dict):
         return ""
-    known = [f"{name} {str(packages[name]).split()[0]}" for name in SHOWN if packages.get(name)]
+    versions = {name: str(packages.get(name) or "").partition(" ")[0] for name in SHOWN}
+    known = [f"{name} {version}" for name, version in versions.items() if version]
     image = _text(manifest, "environment", "image")
     parts = [f"Python {python}", words.plural(len(packages), "package"), *known]
     return ", ".join([*parts, f"image {image}"] if image else parts)

@@ -14,6 +14,7 @@ from runback.runs.listing import Wish, select
 from runback.runs.prune import Keep
 from runback.store.errors import NotRemoved
 from runback.store.find import find_id
+from runback.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +84,7 @@ def _runs(root: Path, runs: Sequence[str], experiment: str | None) -> list[str]:
 def _show(found: Sequence[Pruned], freed: int, dry_run: bool) -> None:
     for one in found:
         for model in one.gone:
-            click.echo(f"{one.run.short_id}  {_worded(one, model)}")
+            click.echo(printable(f"{one.run.short_id}  {_worded(one, model)}"))
         if one.left:
             copies = words.plural(len(one.left), "checkpoint")
             click.echo(f"{one.run.short_id}  files of {copies} that had been removed before")

@@ -56,7 +56,10 @@ def ps(store: Path, fix: bool, as_json: bool, quiet: bool) -> int:
 
 def _fix(root: Path, quiet: bool) -> None:
     from runback.store.index import index
+    from runback.store.readable import readable
 
+    with readable(root):
+        pass  # an index would make a store where there is none
     ended = index(root, lambda message: None).ended
     if not quiet:
         for run_id in ended:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 SHOWN = 10
+PLAIN_NAME = re.compile(r"[\w.@+-]+")
+# Deeper, what a stranger's manifest says is cut.
+DEEPEST = 50
 
 
 class RunName(click.ParamType[str]):
@@ -47,8 +51,9 @@ class RunName(click.ParamType[str]):
             known = names((ctx.params.get("store") or Path()).absolute(), self.stage)
         except RunbackError:
             return []
-        words = [(run_id[:8], name) for run_id, name in known]
-        words += [(name, run_id[:8]) for run_id, name in known if name]
+        words = [(run_id[:8], printable(name).replace("\n", " ")) for run_id, name in known]
+        # A shell takes what is offered as it stands: no name that means something to it.
+        words += [(name, run_id[:8]) for run_id, name in known if PLAIN_NAME.fullmatch(name)]
         if self.stage == "active":
             words += [(LATEST, "the newest run"), (BEST, "the best by its primary metric")]
         return [CompletionItem(w, help=text) for w, text in words if w.startswith(incomplete)]
@@ -148,7 +153,10 @@ def print_json(content: Any) -> None:
         lines = ",\n".join(_encoded(entry) for entry in content)
         sys.stdout.write(f"[\n{lines}\n]\n" if content else "[]\n")
     else:
-        click.echo(json.dumps(strict(content), indent=1, ensure_ascii=False))
+        text = json.dumps(strict(content), indent=1, ensure_ascii=False)
+        # Names of files that are no UTF-8 are kept as JSON's escapes.
+        is_text = text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
+        click.echo(text if is_text else json.dumps(strict(content), indent=1))
 
 
 def _encoded(entry: Any) -> str:
@@ -158,13 +166,17 @@ def _encoded(entry: Any) -> str:
         return json.dumps(strict(entry))
 
 
-def strict(content: Any) -> Any:
+def strict(content: Any, depth: int = 0) -> Any:
     """Return the content with each float that JSON has no number for as a string."""
+    if depth > DEEPEST:
+        return "…"
     if isinstance(content, float) and not math.isfinite(content):
         return "NaN" if math.isnan(content) else "Infinity" if content > 0 else "-Infinity"
     if isinstance(content, dict):
-        return {key: strict(value) for key, value in content.items()}
-    return [strict(value) for value in content] if isinstance(content, list | tuple) else content
+        return {key: strict(value, depth + 1) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [strict(value, depth + 1) for value in content]
+    return content
 
 
 def is_terminal() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 BARS = "▁▂▃▄▅▆▇█"
 ARTIFACTS = 20
+LARGEST_DRAWN = 1e150  # beyond, the span of two values has no double
 
 
 @click.command()
@@ -149,24 +151,26 @@ def _print_next(found: Details) -> None:
 
 def sparkline(values: Sequence[float]) -> str:
     """Return a curve of one line; what is not finite is a blank."""
-    finite = [value for value in values if abs(value) < float("inf")]
+    drawn = [value if abs(value) < LARGEST_DRAWN else math.nan for value in values]
+    finite = [value for value in drawn if value == value]
     if not finite:
         return ""
     low, high = min(finite), max(finite)
     span = high - low or 1.0
     return "".join(
-        BARS[min(7, int((value - low) / span * 8))] if abs(value) < float("inf") else " "
-        for value in values
+        BARS[min(7, int((value - low) / span * 8))] if value == value else " " for value in drawn
     )
 
 
 def _print_lines(found: Details) -> None:
-    run = found.run
+    run, best = found.run, found.run.best
     lines = [
         *(("run", name, str(value)) for name, value in as_object(run).items() if _is_plain(value)),
         *(("tag", name, value) for name, value in facts.own_tags(run.tags)),
         *(("fact", name, value) for name, value in facts.of_manifest(found.manifest)),
         *(("missing", what) for what in facts.missing(found.manifest)),
+        *([("wrong", found.wrong)] if found.wrong else []),
+        *([("best", best.metric, repr(best.value), str(best.step))] if best else []),
         *(("param", name, value) for name, value in sorted(run.params.items())),
         *(("metric", curve.name, repr(curve.value), str(curve.step)) for curve in found.curves),
         *(_line(kept) for kept in found.checkpoints),
@@ -179,7 +183,8 @@ def _line(kept: Kept) -> tuple[str, ...]:
     model = kept.model
     best = "best" if kept.is_best else ""
     size = "" if kept.size_bytes is None else str(kept.size_bytes)
-    return ("checkpoint", model.model_id, str(model.step), model.name, size, best)
+    step = "" if model.step is None else str(model.step)
+    return ("checkpoint", model.model_id, step, model.name, size, best)
 
 
 def _is_plain(value: object) -> bool:

@@ -7,6 +7,8 @@ import time
 from datetime import UTC, datetime
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+# Of a number that is no time of this age: some log nanoseconds where milliseconds belong.
+UNTIMELY = (ValueError, OverflowError, OSError)
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -17,12 +19,15 @@ def ago(ms: int | None, now_s: float | None = None) -> str:
     passed_s = (time.time() if now_s is None else now_s) - ms / 1000
     if -MINUTE < passed_s < 7 * DAY:
         return f"{duration(max(0.0, passed_s))} ago"
-    return local(ms)[:10]
+    return local(ms).partition(" ")[0]
 
 
 def local(ms: int) -> str:
     """Return a time as the clock on the wall shows it."""
-    return datetime.fromtimestamp(ms / 1000).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.fromtimestamp(ms / 1000).strftime("%Y-%m-%d %H:%M:%S")
+    except UNTIMELY:
+        return f"{ms} ms"
 
 
 def duration(seconds: float) -> str:
@@ -40,7 +45,10 @@ def iso(ms: int | None) -> str | None:
     """Return a time as ISO 8601 in UTC, to the millisecond."""
     if ms is None:
         return None
-    return datetime.fromtimestamp(ms / 1000, tz=UTC).isoformat(timespec="milliseconds")
+    try:
+        return datetime.fromtimestamp(ms / 1000, tz=UTC).isoformat(timespec="milliseconds")
+    except UNTIMELY:
+        return f"{ms} ms"
 
 
 def size(count: int) -> str:

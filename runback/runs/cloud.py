@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runback.runs.curves import check
+from runback.runs.curves import LARGEST_DRAWN, check
 from runback.runs.errors import NoSuchMetric
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def read(runs: Sequence[Run], param: str, metric: str, is_log: bool = False) -> 
     known = sorted({name for run in runs for name in run.params})
     if param not in known:
         raise NoSuchMetric(param, [run.short_id for run in runs], known, "param")
-    drawn = [r for r in runs if param in r.params and math.isfinite(value(r, metric))]
+    drawn = [r for r in runs if param in r.params and abs(value(r, metric)) < LARGEST_DRAWN]
     numbers = [_number(run.params[param]) for run in drawn]
     categories: list[str] = []
     if None in numbers:

@@ -23,7 +23,7 @@ EPOCH, TIME = "epoch", "time"
 # More than a picture has columns of pixels.
 MOST_POINTS = 2_000
 # Beyond these, the margins of an axis overflow.
-_LARGEST_DRAWN, _SMALLEST_LOG = 1e150, 1e-150
+LARGEST_DRAWN, _SMALLEST_LOG = 1e150, 1e-150
 _PARTS = ("train", "training", "val", "valid", "validation")
 _UNITS = ((2 * 3600.0, 3600.0, "hours"), (120.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 
@@ -194,7 +194,7 @@ class _Reader:
         return [(point.timestamp - start) / 1000 for point in points]
 
     def _drawn(self, run: Run, metric: str, value: float) -> float:
-        if abs(value) > _LARGEST_DRAWN:
+        if abs(value) > LARGEST_DRAWN:
             self.note(run, f"has infinite values of {metric}, or some beyond 1e150: left out")
             return math.nan
         if self.is_log and value < _SMALLEST_LOG:

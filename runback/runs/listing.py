@@ -59,6 +59,8 @@ def select(root: Path, wish: Wish) -> Selection:
 def _chosen(runs: list[Run], wish: Wish) -> list[Run]:
     from runback.runs import filters
 
+    if wish.sort:  # of all runs: those that are left may have no such value
+        filters.check_names(runs, [wish.sort])
     found = filters.selected(runs, wish.filters)
     return filters.ordered(found, wish.sort, wish.descending) if wish.sort else found
 

@@ -32,7 +32,9 @@ def progress(run: Run, last_step: int | None, now_s: float | None = None) -> Pro
     now_s = time.time() if now_s is None else now_s
     elapsed_s = max(0.0, now_s - (run.listed.started_ms or 0) / 1000)
     done, total = _done(run, last_step), _total(run)
-    if not done or not total or done > total:
+    if done and total and done > total:
+        total = None  # its steps are no epochs
+    if not done or not total:
         return Progress(done, total, elapsed_s, None)
     return Progress(done, total, elapsed_s, elapsed_s / done * (total - done))
 
@@ -40,7 +42,7 @@ def progress(run: Run, last_step: int | None, now_s: float | None = None) -> Pro
 def _done(run: Run, last_step: int | None) -> int | None:
     """Return the number of epochs: Lightning logs its epoch, as its steps are batches."""
     epoch = run.latest.get("epoch", math.nan)
-    if math.isfinite(epoch):
+    if math.isfinite(epoch) and abs(epoch) < 1e9:
         return int(epoch) + 1
     return None if last_step is None else last_step + 1
 
@@ -48,6 +50,6 @@ def _done(run: Run, last_step: int | None) -> int | None:
 def _total(run: Run) -> int | None:
     for name in EPOCHS:
         text = run.params.get(name, "")
-        if text.isdecimal() and int(text) > 0:
+        if text.isdecimal() and len(text) < 10 and int(text) > 0:
             return int(text)
     return None

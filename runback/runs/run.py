@@ -153,4 +153,7 @@ def goal_of(metric: str) -> str | None:
 
 
 def _time(ms: int | None) -> datetime | None:
-    return None if ms is None else datetime.fromtimestamp(ms / 1000, tz=UTC)
+    try:
+        return None if ms is None else datetime.fromtimestamp(ms / 1000, tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return None  # no time of this age

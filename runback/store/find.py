@@ -76,10 +76,12 @@ def _candidates(connection: sqlite3.Connection, text: str) -> dict[str, str]:
         return {}
     beginning = text.lower()
     rows = connection.execute(
-        "SELECT run_uuid, name FROM runs WHERE (run_uuid >= ? AND run_uuid < ?) OR name = ?",
-        [beginning, beginning + "g", text],
-    )
-    found = {run_id: name or "" for run_id, name in rows}
+        "SELECT run_uuid, name, lifecycle_stage <> 'deleted' OR run_uuid LIKE ? || '%' AS counts"
+        " FROM runs WHERE (run_uuid >= ? AND run_uuid < ?) OR name = ? ORDER BY counts DESC",
+        [beginning, beginning, beginning + "g", text],
+    ).fetchall()
+    # A deleted run's name counts where no other has it.
+    found = {run_id: name or "" for run_id, name, counts in rows if counts or not rows[0][2]}
     return {beginning: found[beginning]} if beginning in found else found
 
 
