@@ -135,7 +135,8 @@ class Log:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Open a transaction on a run that is there, and not deleted."""
-        connection = sqlite3.connect(self.database, timeout=WAIT_S, isolation_level=None)
+        uri = f"{self.database.absolute().as_uri()}?mode=rw"  # else one that was moved is made
+        connection = sqlite3.connect(uri, uri=True, timeout=WAIT_S, isolation_level=None)
         try:
             connection.execute("BEGIN IMMEDIATE")
             row = connection.execute(
