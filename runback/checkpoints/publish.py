@@ -249,7 +249,8 @@ class LocalPublisher(Publisher):
 
 
 def _name(path: str) -> str:
-    return NOT_IN_NAMES.sub("_", Path(path).stem) or CHECKPOINT
+    text = Path(path).stem.encode(errors="replace").decode()  # a name need not be UTF-8
+    return NOT_IN_NAMES.sub("_", text) or CHECKPOINT
 
 
 def _folder(location: str) -> Path | None:
