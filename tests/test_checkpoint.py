@@ -541,6 +541,45 @@ def test_script_that_fails_without_with_has_a_failed_run(store: Store) -> None:
         assert list(store.runs().values()).count(status) == 1, done.stderr
 
 
+UNUSUAL = """
+import os
+os.environ["RUNBACK_RECORD"] = "0"
+import runback
+from runback.checkpoints.errors import CheckpointFailed
+experiment = runback.init()
+for name in ("1", "2", "3", "4", "5", "6"):  # by chance, each would be the first of one step's
+    open(name, "w").write(name)
+    experiment.checkpoint(name, step=7)
+    assert experiment.latest.path.read_text() == name
+open(b"w\\xff.pt", "w").write("weights")
+print(ascii(experiment.checkpoint(os.fsdecode(b"w\\xff.pt")).path.read_text()))
+experiment.stop()
+experiment = runback.resume(experiment.id)
+for name in ("mlflow.db", "mlflow.db-wal", "mlflow.db-shm"):
+    if os.path.exists(name):
+        os.rename(name, f"moved-{name}")
+try:
+    experiment.checkpoint("1")
+except CheckpointFailed as error:
+    print(error)
+print(os.path.exists("mlflow.db"))
+os._exit(0)
+"""
+
+
+def test_unusual_steps_names_and_databases(store: Store) -> None:
+    done = store.train(UNUSUAL)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "'weights'",
+        "the checkpoint of step 9 is not kept: unable to open database file",
+        "False",
+    ]
+    moved = store.root / "moved-mlflow.db"
+    names = query(moved, "SELECT name FROM logged_models ORDER BY creation_timestamp_ms")
+    assert names[-1] == ("w?",)
+
+
 FORKED = """
 import os
 os.environ["RUNBACK_RECORD"] = "0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,14 +66,19 @@ def best_known(tags: dict[str, str]) -> dict[str, Any] | None:
 
 
 def _whole(publisher: Publisher, run: Run, model_id: str | None = None) -> Iterator[Checkpoint]:
-    """Yield the run's checkpoints that are ready, the latest first; or the one asked for."""
+    """Yield the run's checkpoints that are ready, the latest first; or the one asked for.
+
+    Of a step's, the one that was made last; MLflow names them in no order.
+    """
     outputs = run.outputs.model_outputs if run.outputs else []
     found = [output for output in outputs if model_id in (None, output.model_id)]
-    for output in sorted(found, key=lambda output: output.step, reverse=True):
-        if model := publisher.model(output.model_id):
+    found.sort(key=lambda output: output.step, reverse=True)
+    for step, those in groupby(found, key=lambda output: output.step):
+        models = [model for output in those if (model := publisher.model(output.model_id))]
+        for model in sorted(models, key=lambda model: -model.creation_timestamp):
             metrics = {metric.key: metric.value for metric in model.metrics or ()}
             path, metrics = _content(publisher, model, metrics)
-            yield Checkpoint(output.step, metrics, path, output.model_id)
+            yield Checkpoint(step, metrics, path, model.model_id)
 
 
 def _content(
