@@ -19,7 +19,7 @@ from conftest import REPOSITORY, copy_project, plain_environ
 from records import dump, is_sound, query, run_of
 from test_lock import need_package_index
 
-from runback.record import check, files, manifest, state
+from runback.record import check, files, manifest, metrics, state
 from runback.store.places import scan
 
 EVERYTHING = Path(__file__).with_name("everything.py")
@@ -344,6 +344,50 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
         except OSError:
             time.sleep(0.3)
     raise AssertionError("the server did not come up")
+
+
+VANISHED = """
+import sqlite3, threading
+from pathlib import Path
+import mlflow
+from runback.capture import recorder
+from runback.capture.database import Database
+from runback.capture.recording import Recording
+
+recorder.BEAT_S = Database.beat_s = 0.05
+begun, noted, note = threading.Event(), threading.Event(), Recording.note_missing
+begin = Recording.begin
+Recording.begin = lambda self: (begin(self), begun.set())
+Recording.note_missing = lambda self, reason: (note(self, reason), noted.set())[0]
+threading.excepthook = lambda failed: noted.set()
+client, run = mlflow.MlflowClient(), mlflow.start_run()
+assert begun.wait(60)
+with sqlite3.connect("mlflow.db", timeout=60) as connection:
+    connection.execute("DELETE FROM tags")
+    connection.execute("DELETE FROM runs")
+assert noted.wait(60)
+try:
+    mlflow.end_run()
+except mlflow.MlflowException:
+    print("gone")
+with mlflow.start_run(run_name="second"):
+    mlflow.log_metric("loss", 1.0)
+"""
+
+
+def test_run_that_vanishes_takes_no_other_with_it(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", VANISHED]
+    done = subprocess.run(
+        words, cwd=tmp_path, env=plain_environ(), capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stdout) == (0, "gone\n"), done.stderr
+    said = rf"runback: (.*): run \w{{32}} is not in {tmp_path}/mlflow.db any more\n"
+    (warning,) = re.findall(said, done.stderr)
+    assert re.fullmatch(r"warning: the record of run \w{8} lacks something", warning)
+    assert "Traceback" not in done.stderr
+    record = run_named(tmp_path, "second")
+    assert manifest.read(record, run_of(record))["state"] == manifest.FINAL
+    assert [p.value for block in metrics.read(record / files.METRICS) for p in block] == [1.0]
 
 
 ON_A_SERVER = """

@@ -38,7 +38,7 @@ BEAT_S = 3.0
 SOON_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.0, 1.0, 1.0)
 WAIT_FOR_WRITER_S = 0.02
 # What can go wrong with a file or a database while a training runs, which it must survive.
-EXPECTED = (RunbackError, OSError, sqlite3.Error, ValueError, RuntimeError)
+EXPECTED = (RunbackError, OSError, sqlite3.Error, ValueError, RuntimeError, LookupError)
 
 
 class Recorder:
