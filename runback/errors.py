@@ -31,6 +31,7 @@ keepsake/. Standard library only, Python 3.9: the launcher runs before there is 
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -129,8 +130,11 @@ class StoreError(RunbackError):
 
 
 class NoStore(StoreError):
-    def __init__(self, root: Path, has_folders: bool) -> None:
+    def __init__(self, root: Path, has_folders: bool, above: Path | None = None) -> None:
+        """above: the nearest folder around `root` that has one."""
         hint = "runback ls --store FOLDER   # the folder of mlflow.db and mlruns/"
+        if above:
+            hint = f"runback ls --store {quote(str(above))}   # there is one"
         super().__init__(
             f"there is no mlflow.db in {root}",
             "runback index   # makes it from the runs in mlruns/" if has_folders else hint,
@@ -155,11 +159,13 @@ class CaptureError(RunbackError):
 
 
 class NoSuchRun(RunbackError):
-    def __init__(self, text: str, root: Path, known: int) -> None:
+    def __init__(self, text: str, root: Path, known: int, close: Sequence[str] = ()) -> None:
+        """known: how many runs there are. close: names that are nearly the same."""
         runs = "1 run" if known == 1 else f"{known} runs"
+        index = "runback index   # if its folder came by rsync just now"
         super().__init__(
             f'no run has an id that begins with "{text}", or that name ({runs} in {root})',
-            "runback index   # if its folder came by rsync just now",
+            f"did you mean {' or '.join(close)}?" if close else index,
         )
 
 

@@ -9,8 +9,10 @@ experiment.latest.path)` and `fit(…, initial_epoch=experiment.latest.step + 1)
 
 from __future__ import annotations
 
+import atexit
 import functools
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WEIGHTS = ".weights.h5"
+FAILED = RuntimeError("the training did not end")
+# The fit that is going on in each thread, as MLflow has an active run in each.
+_LEFT = threading.local()
 
 
 class _Hooks:
@@ -47,7 +52,10 @@ class _Hooks:
         self._save_weights_only = save_weights_only
 
     def on_train_begin(self, logs: Any = None) -> None:
+        _end_failed()
         self._keeper.begin()
+        _LEFT.keeper = self._keeper
+        atexit.register(self._keeper.end, FAILED)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         if not self._keeper.is_due(epoch):
@@ -59,7 +67,16 @@ class _Hooks:
             self._keeper.keep(path, epoch, logs or {})
 
     def on_train_end(self, logs: Any = None) -> None:
+        atexit.unregister(self._keeper.end)
+        _LEFT.keeper = None
         self._keeper.end()
+
+
+def _end_failed() -> None:
+    """End the run of a fit that raised: Keras calls no callback then."""
+    if keeper := getattr(_LEFT, "keeper", None):
+        atexit.unregister(keeper.end)
+        keeper.end(FAILED)
 
 
 if TYPE_CHECKING:

@@ -59,7 +59,8 @@ def root(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Path:
     folder = make_store(tmp_path_factory.mktemp("ls") / "lap töp", template)
     for number, (run_id, name, params, values) in enumerate(RUNS):
         content = rows(run_id, name, params, BEGAN_MS + number * 60_000)
-        make_record(folder / "mlruns", run_id, points(values), rows=content)
+        logged = points(values) + ([Point("odd", 1.0, BEGAN_MS, 0, False)] if number == 1 else [])
+        make_record(folder / "mlruns", run_id, logged, rows=content)
     run_index(folder)
     return folder
 
@@ -104,8 +105,7 @@ def test_narrow_screen_keeps_what_matters_and_says_the_rest(root: Path) -> None:
         "1c1c1c1c  dull-cat-3   FINISHED\n"
         "1b1b1b1b  calm-bee-2   FINISHED\n"
         "0a0a0a0a  brave-auk-1  FINISHED\n"
-        "no room for: STARTED, lr, warm,\n"
-        "val_accuracy\n"
+        "no room for: STARTED, lr and 2 more\n"
     )
 
 
@@ -199,12 +199,32 @@ def test_sorting_puts_what_is_missing_last_both_ways(root: Path) -> None:
         (
             ("ls", "-f", "started > yesterday"),
             'error: "yesterday" cannot be read: a time is 2026-11-21, 2026-11-21T13:30 or 2d'
-            ' (ago)\nhint: runback ls --filter "val_loss < 0.3"\n',
+            ' (ago)\nhint: runback ls --filter "started > 2d"\n',
         ),
         (
-            ("best", "--metric", "lr"),
-            'error: is more of "lr" better, or less? no run says so, nor does its name\n'
-            "hint: runback best --metric lr --maximize   # or --minimize\n",
+            ("ls", "-f", "val_accuracy < 1 and lr > 0"),
+            'error: "val_accuracy < 1 and lr > 0" cannot be read: val_accuracy is a number; several'
+            ' conditions are several --filter\nhint: runback ls --filter "val_loss < 0.3"\n',
+        ),
+        (
+            ("ls", "-f", "status = DONE"),
+            'error: "status = DONE" cannot be read: a status is one of RUNNING SCHEDULED FINISHED'
+            ' FAILED KILLED LOST\nhint: runback ls --filter "status = FAILED"\n',
+        ),
+        (
+            ("best", "--metric", "val_acuracy"),
+            'error: no run has a field, metric or param called "val_acuracy"\n'
+            "hint: known: val_accuracy\n",
+        ),
+        (
+            ("lss",),
+            "Usage: runback [OPTIONS] COMMAND [ARGS]...\nTry 'runback --help' for help.\n\n"
+            "Error: No such command 'lss'. Did you mean ls?\n",
+        ),
+        (
+            ("best", "--metric", "odd"),
+            'error: is more of "odd" better, or less? no run says so, nor does its name\n'
+            "hint: runback best --metric odd --maximize   # or --minimize\n",
         ),
     ],
 )
@@ -239,6 +259,17 @@ def test_unknown_run(root: Path, run: str) -> None:
     done = call(root, "show", run)
     assert done.returncode == 3
     assert f'no run has an id that begins with "{run}", or that name (3 runs in' in done.stderr
+
+
+def test_a_slip_of_the_pen_is_answered_with_the_name(root: Path) -> None:
+    assert call(root, "show", "calm-be-2").stderr.endswith("\nhint: did you mean calm-bee-2?\n")
+    assert call(root, "show", "@lates").stderr.endswith("\nhint: did you mean @latest?\n")
+
+
+def test_a_store_above_is_named(root: Path) -> None:
+    (root / "deep" / "er").mkdir(parents=True)
+    hint = f"\nhint: runback ls --store '{root}'   # there is one\n"
+    assert call(root / "deep" / "er", "ls").stderr.endswith(hint)
 
 
 def test_best_without_a_primary_metric_says_what_to_do(root: Path) -> None:

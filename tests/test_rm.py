@@ -122,9 +122,13 @@ def test_deletion_and_restoration_travel(root: Path, template: Path, is_own: boo
         assert run_index(other).edited == []
 
 
+@pytest.mark.parametrize("status_before", ["RUNNING", "FINISHED"])
 @pytest.mark.parametrize("command", [["rm"], ["rm", "--force"], ["rm", "--purge", "--force"]])
-def test_run_that_is_recorded_here_stays(root: Path, command: list[str]) -> None:
-    run_id = run_of(make_record(root / "mlruns", status="RUNNING"))
+def test_run_that_is_recorded_here_stays(
+    root: Path, command: list[str], status_before: str
+) -> None:
+    """FINISHED: another process resumed it, and has ended it."""
+    run_id = run_of(make_record(root / "mlruns", status=status_before))
     run_index(root)
     hold = running.hold(root, run_id)
     status, out, err = screen(root, *command, run_id)

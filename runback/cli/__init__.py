@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
+import os
 import sys
 
 import click
@@ -45,6 +47,20 @@ class Verbs(click.Group):
         command: click.Command = getattr(importlib.import_module(f"runback.cli.{module}"), function)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; say which it may have been if there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], VERBS, 3)
+            if close:
+                raise click.UsageError(f"{error.message} Did you mean {close[0]}?", ctx) from None
+            raise
+
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="runback")
@@ -55,6 +71,10 @@ def runback() -> None:
 def main() -> None:
     """Run the command line; exit with 0 done, 1 different, 2 usage, 3 error."""
     gc.disable()  # a verb is short, and keeps what it makes to its end
+    if sys.stdout is None:  # closed by who called us
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of a terminal that is not UTF-8
     sys.exit(ended(_run))
 
 

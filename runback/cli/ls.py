@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,7 @@ from runback.store.listing import ACTIVE, DELETED
 from runback.store.tags import VERDICT_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from runback.runs.filters import Filter
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from runback.runs.run import Run
 
 ON_A_SCREEN = 50
+LONGEST_NAME = 24
 
 
 @click.command()
@@ -71,7 +73,8 @@ def ls(
     elif as_json:
         print_json([as_object(run) for run in found.runs])
     else:
-        _show(found, everything, bool(filters or deleted or experiment))
+        wanted = {condition.name for condition in wish.filters} | {sort or ""}
+        _show(found, everything, bool(filters or deleted or experiment), wanted)
     return 0
 
 
@@ -83,37 +86,40 @@ def _conditions(texts: Sequence[str]) -> list[Filter]:
     return [parse(text) for text in texts]
 
 
-def _show(found: Selection, everything: bool, is_selection: bool) -> None:
+def _show(found: Selection, everything: bool, is_selection: bool, wanted: Collection[str]) -> None:
     if not found.runs and is_terminal():
         click.echo("no such runs" if is_selection else "no runs yet")
         return
-    table.show(columns(found.runs, everything), lambda names: table.dim(f"no room for: {names}"))
+    shown = columns(found.runs, everything, wanted)
+    table.show(shown, lambda names: table.dim(f"no room for: {names}"))
     if found.hidden:
         table.dim(f"and {words.plural(found.hidden, 'more run')}: --limit, --all")
 
 
-def columns(runs: Sequence[Run], everything: bool = False) -> list[Column]:
-    """Return what is shown of the runs; ranks are those of a narrow terminal."""
+def columns(
+    runs: Sequence[Run], everything: bool = False, wanted: Collection[str] = ()
+) -> list[Column]:
+    """Return what is shown of the runs; ranks are those of a narrow terminal.
+
+    wanted: params and metrics that are shown in any case.
+    """
     on_screen = is_terminal()
     heads = [
         Column("RUN", [run.short_id if on_screen else run.id for run in runs]),
-        Column("NAME", [run.name for run in runs], 1),
+        Column("NAME", [run.name for run in runs], 1, widest=LONGEST_NAME),
         Column("EXPERIMENT", [run.experiment for run in runs], 7),
         Column("STARTED", [_time(run.listed.started_ms, on_screen) for run in runs], 6),
-        Column("STATUS", [run.status for run in runs], 2),
+        Column("STATUS", [run.status for run in runs], 3),
     ]
     if on_screen and len(set(heads[2].cells)) < 2:
         del heads[2]
-    params = (
-        sorted({name for run in runs for name in run.params}) if everything else differing(runs)
-    )
-    found = [
-        *heads,
-        *_params(runs, params),
-        *_metrics(runs),
-    ]
+    every = sorted({name for run in runs for name in run.params})
+    params = every if everything else differing(runs)
+    params += [name for name in every if name in wanted and name not in params]
+    found = [*heads, *_params(runs, params), *_metrics(runs)]
+    found = [replace(c, rank=0) if c.name in wanted else c for c in found]
     if any(run.best for run in runs):
-        found.append(Column("BEST", [_best(run, on_screen) for run in runs], 3))
+        found.append(_bests(runs, on_screen))
     if any(VERDICT_TAG in run.tags for run in runs):
         found.append(Column("VERDICT", [run.tags.get(VERDICT_TAG, "") for run in runs], 4))
     return found
@@ -134,11 +140,15 @@ def _metrics(runs: Sequence[Run]) -> Iterator[Column]:
         yield Column(name, cells, 9 + 2 * i, is_number=True)
 
 
-def _best(run: Run, on_screen: bool) -> str:
-    if run.best is None:
-        return ""
-    value = words.short(run.best.value) if on_screen else repr(run.best.value)
-    return f"{run.best.metric} {value} @{run.best.step}"
+def _bests(runs: Sequence[Run], on_screen: bool) -> Column:
+    """Return the best value and its step; on a screen the metric is in the head if it is one."""
+    metrics = {run.best.metric for run in runs if run.best}
+    head = f"BEST {next(iter(metrics))}" if on_screen and len(metrics) == 1 else "BEST"
+    number = words.short if on_screen else repr
+    cells = [f"{b.metric} {number(b.value)} @{b.step}" if b else "" for b in (r.best for r in runs)]
+    if head != "BEST":
+        cells = [cell.removeprefix(head.removeprefix("BEST ")).lstrip() for cell in cells]
+    return Column(head, cells, 2)
 
 
 def _time(ms: int | None, on_screen: bool) -> str:

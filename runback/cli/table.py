@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 GAP = 2
 WIDEST = 40
+ROOM_OF_NOTE = len("no room for: ")
 STYLES = {
     "RUNNING": "green",
     "FAILED": "red",
@@ -32,10 +33,11 @@ class Column:
     cells: Sequence[str]
     rank: int = 0
     is_number: bool = False
+    widest: int = WIDEST
 
     @property
     def width(self) -> int:
-        return min(WIDEST, max([len(self.name), *map(len, self.cells)]))
+        return min(self.widest, max([len(self.name), *map(len, self.cells)]))
 
 
 def show(
@@ -87,6 +89,7 @@ def _fitted(
             flat(column.name),
             no_wrap=True,
             overflow="ellipsis",
+            max_width=column.width,
             justify="right" if column.is_number else "left",
         )
     for row in zip(*(column.cells for column in kept), strict=True):
@@ -94,7 +97,20 @@ def _fitted(
     console.print(Padding(table, (0, 0, 0, indent)))
     left_out = [column.name for column in columns if column not in kept]
     if left_out and note:
-        note(", ".join(map(flat, left_out)))
+        note(some(list(map(flat, left_out)), console.width))
+
+
+def some(names: Sequence[str], width: int) -> str:
+    """Return the names that a line has room for, and how many more there are."""
+    shown = list(names)
+    while len(text := _listed(shown, len(names))) > width - ROOM_OF_NOTE and len(shown) > 1:
+        shown.pop()
+    return text
+
+
+def _listed(shown: Sequence[str], total: int) -> str:
+    more = f" and {total - len(shown)} more" if len(shown) < total else ""
+    return ", ".join(shown) + more
 
 
 def fitting(columns: Sequence[Column], width: int) -> list[Column]:

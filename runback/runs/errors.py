@@ -42,8 +42,8 @@ class NoSuchExperiment(RunbackError):
 class FilterError(RunbackError):
     exit_status = 2
 
-    def __init__(self, text: str, rule: str) -> None:
-        super().__init__(f'"{text}" cannot be read: {rule}', 'runback ls --filter "val_loss < 0.3"')
+    def __init__(self, text: str, rule: str, example: str = "val_loss < 0.3") -> None:
+        super().__init__(f'"{text}" cannot be read: {rule}', f'runback ls --filter "{example}"')
 
 
 class UnknownName(RunbackError):
@@ -51,7 +51,8 @@ class UnknownName(RunbackError):
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         super().__init__(
-            f'no run has a field, metric or param called "{name}"', f"known: {', '.join(known)}"
+            f'no run has a field, metric or param called "{name}"',
+            f"known: {', '.join(known)}" if known else "",
         )
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     Value = str | float | datetime
 
-_COMPARISON = re.compile(r"\s*(.+?)\s*(!=|<=|>=|==|=|<|>)\s*(.*?)\s*", re.DOTALL)
+_COMPARISON = re.compile(r"\s*(.+?)\s*(!=|<=|>=|==|=|<|>)\s*(.+?)\s*", re.DOTALL)
+_STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED", "LOST")
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "==": operator.eq,
@@ -61,8 +62,28 @@ class Filter:
         found = value_of(run, self.name)
         if found is None:
             return self.comparison == "!="
-        left, right = _alike(found, self.value)
+        left, right = self._alike(found)
+        if isinstance(left, str) != isinstance(right, str):  # a text is not more than a number
+            return self.comparison == "!="
         return _OPERATORS[self.comparison](left, right)
+
+    def _alike(self, found: Value) -> tuple[object, object]:
+        """Return both sides as what they can be compared as. Raises FilterError."""
+        if isinstance(found, datetime):
+            return found, _time(self.value)
+        left, right = _number(found), _number(self.value)
+        if right is None and left is not None and (isinstance(found, float) or self._orders):
+            rule = f"{self.name} is a number; several conditions are several --filter"
+            raise FilterError(f"{self.name} {self.comparison} {self.value}", rule)
+        if self._orders and right is not None:
+            return str(found) if left is None else left, right
+        if left is not None and right is not None:
+            return left, right
+        return str(found).casefold(), self.value.casefold()
+
+    @property
+    def _orders(self) -> bool:
+        return self.comparison[0] in "<>"
 
 
 def parse(text: str) -> Filter:
@@ -73,6 +94,8 @@ def parse(text: str) -> Filter:
     found = Filter(match[1], match[2], _unquoted(match[3]))
     if found.name in ("started", "ended"):
         _time(found.value)
+    if found.name == "status" and found.value.upper() not in _STATUSES:
+        raise FilterError(text, f"a status is one of {' '.join(_STATUSES)}", "status = FAILED")
     return found
 
 
@@ -119,16 +142,6 @@ def value_of(run: Run, name: str) -> Value | None:
     return None if kind == "metrics" else run.params.get(name)
 
 
-def _alike(found: Value, wanted: str) -> tuple[object, object]:
-    """Return both as what they can be compared as."""
-    if isinstance(found, datetime):
-        return found, _time(wanted)
-    left, right = _number(found), _number(wanted)
-    if left is not None and right is not None:
-        return left, right
-    return str(found).casefold(), wanted.casefold()
-
-
 def _number(value: Value) -> float | None:
     try:
         return float(value)  # type: ignore[arg-type]
@@ -156,7 +169,8 @@ def _time(text: str) -> datetime:
             return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise FilterError(text, "a time is 2026-11-21, 2026-11-21T13:30 or 2d (ago)") from None
+        rule = "a time is 2026-11-21, 2026-11-21T13:30 or 2d (ago)"
+        raise FilterError(text, rule, "started > 2d") from None
 
 
 def _unquoted(text: str) -> str:

@@ -66,14 +66,16 @@ def _chosen(runs: list[Run], wish: Wish) -> list[Run]:
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-    """Return the params whose values are not the same in all of the runs, in alphabetical order."""
+    """Return the params whose values are not the same in all of the runs.
+
+    Those that all of them have come first.
+    """
     if len(runs) < 2:
         return []
     first = runs[0].params
     names = {name for run in runs for name in run.params}
-    return sorted(
-        name for name in names if any(run.params.get(name) != first.get(name) for run in runs)
-    )
+    found = (name for name in names if any(run.params.get(name) != first.get(name) for run in runs))
+    return sorted(found, key=lambda name: (any(name not in run.params for run in runs), name))
 
 
 def metric_names(runs: Iterable[Run]) -> list[str]:

@@ -11,6 +11,7 @@ from runback.store import extremes, listing
 from runback.store.readable import readable
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -40,16 +41,25 @@ def best(
     UnknownName, StoreError.
     """
     with readable(root) as connection:
-        goal = goal or _goal(extremes.goals(connection, metric), metric)
+        goal = goal or _goal(extremes.goals(connection, metric), metric, connection)
         found = extremes.best(connection, metric, goal == MAXIMIZE, experiment, among)
         if found is None:
-            raise UnknownName(metric, extremes.metrics(connection)[:20])
+            raise _unknown(metric, connection)
         (row,) = listing.with_ids(connection, [found.run_id])
     return Winner(Run(root, row), metric, goal, found.value, found.step)
 
 
-def _goal(declared: set[str], metric: str) -> str:
+def _goal(declared: set[str], metric: str, connection: sqlite3.Connection) -> str:
     found = next(iter(declared)) if len(declared) == 1 else goal_of(metric)
+    if metric not in extremes.metrics(connection):
+        raise _unknown(metric, connection)
     if found is None:
         raise NoGoal(metric)
     return found
+
+
+def _unknown(metric: str, connection: sqlite3.Connection) -> UnknownName:
+    from difflib import get_close_matches
+
+    known = extremes.metrics(connection)
+    return UnknownName(metric, get_close_matches(metric, known, 5, 0.5) or known[:20])

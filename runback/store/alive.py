@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Life(Enum):
     """HERE: recorded by a process of this machine. AWAY: by another store, as far as copied.
 
-    LOST: its process is gone. UNKNOWN: nobody records it, so nobody can tell.
+    LOST: its process is gone. UNKNOWN: nobody can tell; perhaps nobody records it.
     """
 
     HERE = "here"
@@ -43,9 +43,12 @@ def _life(root: Path, run: Listed, owner: str) -> Life:
     names = [run.run_id]
     if session := run.tags.get(SESSION_TAG):
         names.append(running.SESSION + session)
-    known = [name for name in names if running.is_known(root, name)]
-    if any(running.is_held(root, name) for name in known):
-        return Life.HERE
+    try:
+        known = [name for name in names if running.is_known(root, name)]
+        if any(running.is_held(root, name) for name in known):
+            return Life.HERE
+    except PermissionError:  # another user's
+        return Life.UNKNOWN
     if known:
         return Life.LOST
     return Life.AWAY if owner not in ("", known_id(root)) else Life.UNKNOWN

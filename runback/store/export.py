@@ -2,30 +2,70 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.record.metrics import Point
-from runback.store.schema import columns
+from runback.store.schema import columns, is_closed
 from runback.store.tables import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from runback.record.state import Rows
 
 
 @contextmanager
 def reading(database: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database to read from it while others write. Raises sqlite3.Error."""
-    uri = f"{database.absolute().as_uri()}?mode=ro"
+    """Open a database to read from it while others write. Raises sqlite3.Error.
+
+    Of one in a folder that we may not write to, what was the case when it was opened.
+    """
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(_opened(database, "mode=ro"))
+        except sqlite3.OperationalError as error:
+            is_ours = os.access(database.parent, os.W_OK)
+            if is_ours or not is_closed(error) or not os.access(database, os.R_OK):
+                raise
+            connection = stack.enter_context(_as_it_is(database))
+        yield connection
+
+
+@contextmanager
+def _opened(database: Path, options: str) -> Iterator[sqlite3.Connection]:
+    uri = f"{database.absolute().as_uri()}?{options}"
     connection = sqlite3.connect(uri, uri=True, timeout=20, isolation_level=None)
     try:
+        connection.execute("PRAGMA schema_version")  # nothing is opened before
         yield connection
     finally:
         connection.close()
+
+
+@contextmanager
+def _as_it_is(database: Path) -> Iterator[sqlite3.Connection]:
+    """Read without the files that SQLite cannot make in this folder.
+
+    If a write is to be completed or undone first, that happens to a copy.
+    """
+    beside = (database.with_name(f"{database.name}{end}") for end in ("-wal", "-journal"))
+    logs = [path for path in beside if path.exists() and path.stat().st_size]
+    if not logs:
+        with _opened(database, "mode=ro&immutable=1") as connection:
+            yield connection
+        return
+    import shutil  # not for every `runback ls`
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="runback-") as folder:
+        for path in (database, *logs):
+            shutil.copyfile(path, Path(folder, path.name))
+        with _opened(Path(folder, database.name), "mode=rw") as connection:
+            yield connection
 
 
 class Reader:

@@ -25,7 +25,18 @@ def find_id(root: Path, text: str) -> str:
             return _latest(connection, root)
         if text == BEST:
             return _best(connection, root)
-        return _one(text, _candidates(connection, text), root, _count(connection))
+        found = _candidates(connection, text)
+        if not found:
+            raise NoSuchRun(text, root, _count(connection), _close(connection, text))
+        return _one(text, found, root, 0)
+
+
+def _close(connection: sqlite3.Connection, text: str) -> list[str]:
+    """Return names that are nearly this one."""
+    from difflib import get_close_matches
+
+    rows = connection.execute("SELECT DISTINCT name FROM runs WHERE name IS NOT NULL LIMIT 10000")
+    return get_close_matches(text, [LATEST, BEST, *(str(row[0]) for row in rows)], 3, 0.7)
 
 
 def names(root: Path, stage: str = "active", most: int = 1_000) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from runback.errors import NoStore, StoreError
 from runback.store.export import reading
-from runback.store.schema import has_table
+from runback.store.schema import has_table, is_closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,8 @@ def readable(root: Path) -> Iterator[sqlite3.Connection]:
     """
     database = root / "mlflow.db"
     if not database.exists():
-        raise NoStore(root, (root / "mlruns").is_dir())
+        above = [parent for parent in root.parents if (parent / "mlflow.db").exists()]
+        raise NoStore(root, (root / "mlruns").is_dir(), above[0] if above else None)
     try:
         with reading(database) as connection:
             if not has_table(connection, "logged_models") or not has_table(connection, "runs"):
@@ -32,11 +33,14 @@ def readable(root: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("BEGIN")
             yield connection
     except sqlite3.Error as error:
-        raise StoreError(
-            f"{database} cannot be read: {error}",
-            f"runback index --rebuild --store {quote(str(root))}"
-            "   # makes it anew from the runs' folders",
-        ) from error
+        raise StoreError(f"{database} cannot be read: {error}", _hint(database, error)) from error
+
+
+def _hint(database: Path, error: sqlite3.Error) -> str:
+    folder = quote(str(database.parent))
+    if is_closed(error):
+        return f"ls -ld {folder} {quote(str(database))}   # who may read it"
+    return f"runback index --rebuild --store {folder}   # makes it anew from the runs' folders"
 
 
 def _upgrade(database: Path) -> str:

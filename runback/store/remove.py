@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runback.errors import NoSuchRun
-from runback.store import trash
+from runback.store import running, trash
 from runback.store.alive import Life, lives
 from runback.store.errors import RegisteredModels, RunGoesOn
 from runback.store.listing import ACTIVE, DELETED, with_ids
@@ -184,7 +184,12 @@ def _refuse_running(
     connection: sqlite3.Connection, root: Path, runs: Sequence[Listed], force: bool
 ) -> None:
     alive = lives(connection, root, runs)
-    here = [run_id for run_id, life in alive.items() if life is Life.HERE]
+    here = [
+        run.run_id
+        for run in runs
+        # Of two processes that record a run, one may have ended it.
+        if alive.get(run.run_id) is Life.HERE or running.is_held(root, run.run_id)
+    ]
     perhaps = [run_id for run_id, life in alive.items() if life in (Life.AWAY, Life.UNKNOWN)]
     if here or (perhaps and not force):
         raise RunGoesOn(here, [] if force else perhaps)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # Before the name of a session (capture/recorder.py), which is held before its first run is made.
 SESSION = "session-"
+_NAME = re.compile(rf"({SESSION})?[0-9a-f]{{32}}")
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,16 @@ def is_held(root: Path, name: str) -> bool:
 
 def _files(root: Path, name: str) -> list[Path]:
     folder = root / ".runback" / "running"
+    if not _NAME.fullmatch(name):  # anybody's tag may say anything
+        return []
     return [path for path in (folder / name, *folder.glob(f"{name}.*")) if path.exists()]
 
 
 def _is_held(path: Path) -> bool:
     try:
         with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Shared: two that look at the same time do not take one another for the holder.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:  # ended just now
         return True
     except BlockingIOError:

@@ -54,6 +54,13 @@ def opened(database: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
+def is_closed(error: sqlite3.Error) -> bool:
+    """Say whether a database, or what SQLite puts beside it, may not be opened by us."""
+    # An error of the sqlite3 module itself has no code.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+
+
 def _hint(database: Path, error: sqlite3.Error | None = None) -> str:
     folder = quote(str(database.parent))
     # A full disk is an I/O error where the -shm file finds no room.
@@ -61,6 +68,8 @@ def _hint(database: Path, error: sqlite3.Error | None = None) -> str:
         return f"df -h {folder}   # nothing was changed"
     if "locked" in str(error):
         return f"fuser {quote(str(database))}   # who holds it; nothing was changed"
+    if error and is_closed(error) and database.exists():
+        return f"ls -ld {folder} {quote(str(database))}   # who may write to it"
     return f"runback index --rebuild --store {folder}   # makes it anew from the runs' folders"
 
 
