@@ -115,15 +115,14 @@ def test_nobody_knows_of_a_run_whose_hold_is_closed(mine: Path, theirs: Path, cl
     assert (run["status"], run["life"]) == ("RUNNING", "unknown")
 
 
-@pytest.mark.parametrize("session", ["**", "x" * 300, "../../..", "a\0b"])
+@pytest.mark.parametrize("session", ["**", "x" * 300], ids=["pattern", "long"])
 def test_any_session_is_taken(tmp_path: Path, template: Path, session: str) -> None:
     store = make_store(tmp_path / "s", template)
     run_id = "ab" * 16
     tag = {"key": "runback.session", "value": session, "run_uuid": run_id}
     make_record(store / "mlruns", run_id, status="RUNNING", rows={"tags": [tag]})
+    running.hold(store, "cd" * 16).release()  # the folder of holds is there
     assert run_index(store).wrong == {}
-    query(store / "mlflow.db", "UPDATE tags SET value = ? WHERE key = 'runback.session'", session)
-    run_index(store)
     assert [run.life for run in read(store, [run_id])] == [Life.AWAY]
 
 
