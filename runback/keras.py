@@ -10,21 +10,24 @@ experiment.latest.path)` and `fit(…, initial_epoch=experiment.latest.step + 1)
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
+import sys
 import tempfile
 import threading
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.checkpoints.callback import Keeper
+from runback.checkpoints.errors import CheckpointFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WEIGHTS = ".weights.h5"
-FAILED = RuntimeError("the training did not end")
-# The fit that is going on in each thread, as MLflow has an active run in each.
-_LEFT = threading.local()
+# The fit that began last in each thread, as MLflow has an active run in each.
+_BEGUN = threading.local()
 
 
 class _Hooks:
@@ -52,10 +55,12 @@ class _Hooks:
         self._save_weights_only = save_weights_only
 
     def on_train_begin(self, logs: Any = None) -> None:
-        _end_failed()
+        if not _is_inside_another():
+            _end_failed()
+            _BEGUN.keeper = self._keeper
         self._keeper.begin()
-        _LEFT.keeper = self._keeper
-        atexit.register(self._keeper.end, FAILED)
+        atexit.unregister(_end_failed)
+        atexit.register(_end_failed)  # before the handlers of the run's, which take it for whole
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         if not self._keeper.is_due(epoch):
@@ -67,16 +72,21 @@ class _Hooks:
             self._keeper.keep(path, epoch, logs or {})
 
     def on_train_end(self, logs: Any = None) -> None:
-        atexit.unregister(self._keeper.end)
-        _LEFT.keeper = None
         self._keeper.end()
 
 
 def _end_failed() -> None:
-    """End the run of a fit that raised: Keras calls no callback then."""
-    if keeper := getattr(_LEFT, "keeper", None):
-        atexit.unregister(keeper.end)
-        keeper.end(FAILED)
+    """End the run of a fit that raised, which is not said to callbacks; at exit too."""
+    if keeper := getattr(_BEGUN, "keeper", None):
+        with contextlib.suppress(CheckpointFailed):  # the run may be gone
+            keeper.end(getattr(sys, "last_value", None) or RuntimeError("the fit did not end"))
+
+
+def _is_inside_another() -> bool:
+    """Say whether a fit was begun by a callback or a data set of another one, which goes on."""
+    frames = (frame for frame, _ in traceback.walk_stack(None) if frame.f_code.co_name == "fit")
+    names = [str(frame.f_globals.get("__name__")) for frame in frames]
+    return sum(name.startswith("keras.") and name.endswith(".trainer") for name in names) > 1
 
 
 if TYPE_CHECKING:

@@ -196,6 +196,18 @@ def test_checkpoint_makes_way_for_the_code(root: Path) -> None:
     assert (folder_of(root, run_id) / "model.pt/x.py").read_bytes() == b"x"
 
 
+def test_checkpoint_comes_in_place_of_the_file_that_the_run_before_kept(root: Path) -> None:
+    """An untracked model.pt is in the snapshot: there it is the weights of another run."""
+    run_id, _ = checkpoints.make_run(root, [0.5])
+    add_code(record_of(root, run_id), {"model.pt": b"old weights", "train.py": b"pass"}, {})
+    run_index(root)
+    assert "  checkpoint of step 0: model.pt (the code had one of that name)\n" in done(
+        root, run_id
+    )
+    stored = next(root.glob("mlruns/*/models/*/artifacts/model.pt")).read_bytes()
+    assert (folder_of(root, run_id) / "model.pt").read_bytes() == stored != b"old weights"
+
+
 def test_model_that_mlflow_logged_becomes_a_folder(root: Path) -> None:
     run_id, (model_id,) = checkpoints.make_run(root, [0.5], kind="")
     artifacts = root / "mlruns/1/models" / model_id / "artifacts"
@@ -228,6 +240,7 @@ def test_json(root: Path) -> None:
         "checkpoint": {"name": "model", "step": 0, "path": "model.pt"},
         "left_out": {"big.bin": "20 MB"},
         "skipped": "",
+        "replaced": [],
         "command": COMMAND,
     }
 

@@ -29,11 +29,11 @@ class Keeper:
         if type(period) is not int or period < 1:
             problems.append(f"period is {period!r}, not a number of epochs"[:100])
         # Whether it is among the metrics, the epochs tell: not each is validated.
-        primary_of(primary_metric, problems)
+        primary = primary_of(primary_metric, problems)
         params_of(params, {}, problems)
         if problems:
             raise WrongArguments("CheckpointCallback", problems)
-        self._primary: tuple[str, str] | None = primary_metric
+        self._primary = (primary.name, primary.goal) if primary else None
         self._period: int = period
         self._params = params
         self._experiment: Experiment | None = None

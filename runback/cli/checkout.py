@@ -99,6 +99,7 @@ def _plain(done: Checkout) -> dict[str, Any]:
         },
         "left_out": done.left_out,
         "skipped": done.skipped,
+        "replaced": done.replaced,
         "command": done.command,
     }
 
@@ -111,7 +112,8 @@ def _show(done: Checkout) -> None:
     if done.checkpoint:
         step = done.checkpoint.model.step
         of = "" if step is None else f" of step {step}"
-        click.echo(f"  checkpoint{of}: {_line(done.checkpoint_at)}")
+        instead = " (the code had one of that name)" if done.replaced else ""
+        click.echo(f"  checkpoint{of}: {_line(done.checkpoint_at)}{instead}")
     if command := _command(done):
         click.echo(f"  it was run by: {_line(command)}")
     if done.skipped:

@@ -52,7 +52,8 @@ class Checkout:
     """What was checked out. checkpoint_at: where its file or folder lies in `folder`.
 
     left_out: reason by path, of files that the snapshot has not. skipped: why the
-    checkpoint that nobody asked for is not there, "" if it is.
+    checkpoint that nobody asked for is not there, "" if it is. replaced: files of the
+    code in whose place the checkpoint's came.
     """
 
     run: Run
@@ -63,6 +64,7 @@ class Checkout:
     left_out: dict[str, str]
     skipped: str
     command: dict[str, Any] = field(default_factory=dict)
+    replaced: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class _Plan:
     placed: dict[str, str]
     at: str
     skipped: str
+    replaced: list[str]
 
 
 def checkout(root: Path, run_id: str, wish: Wish) -> Checkout:
@@ -100,6 +103,7 @@ def checkout(root: Path, run_id: str, wish: Wish) -> Checkout:
     return Checkout(
         *(run, target, sorted(plan.names), plan.stored, plan.at),
         *(plan.code.left_out if plan.code else {}, plan.skipped, _command(known)),
+        replaced=plan.replaced,
     )
 
 
@@ -133,6 +137,9 @@ def _planned(run: Run, known: dict[str, Any], record: Path | None, wish: Wish) -
     code = code_of(record, known) if record and wish.only != CHECKPOINT else None
     names = set(code.files) if code else set()
     found, skipped = _checkpoint(run, known, wish)
+    # A file of that name in the snapshot is what the run before had kept there.
+    replaced = [found.top] if found and found.top in names else []
+    names -= set(replaced)
     at = _place(found, names) if found else ""
     placed = {_moved(name, found.top, at): name for name in found.files} if found else {}
     for path in wish.paths:
@@ -141,7 +148,8 @@ def _planned(run: Run, known: dict[str, Any], record: Path | None, wish: Wish) -
     if wish.paths:
         names = {name for name in names if _is_wanted(name, wish.paths)}
         placed = {name: source for name, source in placed.items() if _is_wanted(name, wish.paths)}
-    return _Plan(code, names, found if placed else None, placed, at, skipped)
+        replaced = []
+    return _Plan(code, names, found if placed else None, placed, at, skipped, replaced)
 
 
 def _checkpoint(run: Run, known: dict[str, Any], wish: Wish) -> tuple[Stored | None, str]:

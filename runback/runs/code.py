@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from runback.record.archive import Entry
 
+# As capture/leaving.py words it.
+OF_A_STORE = ("MLflow's artifacts", "MLflow's database")
+
 
 @dataclass(frozen=True)
 class Code:
@@ -82,10 +85,16 @@ def code_of(record: Path, known: dict[str, Any]) -> Code:
     return Code(
         record / files.CODE,
         code["files"],
-        {str(k): str(v) for k, v in left_out.items()} if isinstance(left_out, dict) else {},
+        without_stores(left_out if isinstance(left_out, dict) else {}),
         code["digest"],
         code["size_bytes"],
     )
+
+
+def without_stores(left_out: dict[str, Any]) -> dict[str, str]:
+    """Return what was left out of a snapshot, but for the store, which nobody misses there."""
+    reasons = {str(name): str(why) for name, why in left_out.items()}
+    return {name: why for name, why in reasons.items() if why not in OF_A_STORE}
 
 
 def _slashes(name: str) -> list[int]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from runback.errors import NoRecord, RecordError
 from runback.record import manifest
+from runback.runs.code import without_stores
 from runback.runs.folder import record_of
 
 if TYPE_CHECKING:
@@ -114,9 +115,9 @@ def _code(found: Any) -> Values:
     if not isinstance(found, dict) or not isinstance(found.get("files"), dict):
         raise ValueError("no files of the code")
     left_out = found.get("left_out")
-    reasons = left_out if isinstance(left_out, dict) else {}
+    reasons = without_stores(left_out if isinstance(left_out, dict) else {})
     return {
-        **{name: f"{LEFT_OUT}{_word(why)}" for name, why in reasons.items()},
+        **{name: f"{LEFT_OUT}{why}" for name, why in reasons.items()},
         **{name: _word(digest) for name, digest in found["files"].items()},
     }
 

@@ -67,6 +67,9 @@ def best(
     metric's name say, if None. Raises NoBest, NoGoal, UnknownName, StoreError.
     """
     if metric is None:
-        return get(BEST, path)
+        found = get(BEST, path)
+        if maximize is None or not found.primary_metric:
+            return found
+        metric = found.primary_metric.name
     goal = None if maximize is None else MAXIMIZE if maximize else MINIMIZE
     return live(winner.best(root_of(path), metric, goal).run)

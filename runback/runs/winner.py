@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from runback.runs.errors import NoGoal, UnknownName
 from runback.runs.run import MAXIMIZE, Run, goal_of
 from runback.store import extremes, listing
+from runback.store.alive import lives
 from runback.store.readable import readable
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def best(
         if found is None:
             raise _unknown(metric, connection)
         (row,) = listing.with_ids(connection, [found.run_id])
-    return Winner(Run(root, row), metric, goal, found.value, found.step)
+        life = lives(connection, root, [row]).get(row.run_id)
+    return Winner(Run(root, row, life), metric, goal, found.value, found.step)
 
 
 def _goal(declared: set[str], metric: str, connection: sqlite3.Connection) -> str:
