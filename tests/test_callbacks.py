@@ -157,7 +157,7 @@ def test_lightning_goes_on_from_a_checkpoint_to_the_bit(store: Store, package: s
 
 
 FITS = """
-import os, sys
+import os
 os.environ["RUNBACK_RECORD"] = "0"
 import keras, mlflow, numpy as np, runback.keras
 
@@ -186,22 +186,19 @@ fit(0.1, callback=callback, name="loss")
 failed()
 fit(0.2, lambda epoch, logs=None: epoch == 1 and fit(0.2), name="val_los")
 failed()
-if len(sys.argv) > 1:
-    fit(0.3, lambda epoch, logs=None: os.kill(os.getpid(), 2))
 """
 
 
-@pytest.mark.parametrize(("words", "last"), [((), ["FAILED"]), (("^C",), ["FAILED", "KILLED"])])
-def test_keras_fits_that_fail_and_go_on(store: Store, words: Any, last: list[str]) -> None:
-    done = store.train(FITS, *words, KERAS_BACKEND="torch")
+def test_keras_fits_that_fail_and_go_on(store: Store) -> None:
+    done = store.train(FITS, KERAS_BACKEND="torch")
     warnings = [line for line in done.stderr.splitlines() if line.startswith("runback: ")]
     warning = "runback: warning: no checkpoint has the primary metric 'val_los' (loss, val_loss)"
     assert warnings == [warning]
-    assert (done.returncode == 0, "KeyboardInterrupt" in done.stderr) == (not words, bool(words))
+    assert done.returncode == 0, done.stderr
     rows = query(store.database, "SELECT run_uuid, status FROM runs ORDER BY start_time")
     statuses = [status for _, status in rows]
-    assert statuses == ["FINISHED", "FAILED", "FINISHED", "FAILED", "FINISHED", *last]
-    kept = [steps(store, str(run_id)) for run_id, _ in rows[:6]]
+    assert statuses == ["FINISHED", "FAILED", "FINISHED", "FAILED", "FINISHED", "FAILED"]
+    kept = [steps(store, str(run_id)) for run_id, _ in rows]
     assert kept == [[0, 1, 2], [0], [0, 1, 2], [0], [0, 0, 1, 1, 2, 2], [0]]
     best = query(store.database, "SELECT value FROM tags WHERE key = 'runback.best' LIMIT 1")
     assert json.loads(best[0][0])["step"] == 1

@@ -77,7 +77,7 @@ def test_get_and_best(filled: Path) -> None:
     assert runback.runs.get("owl", filled).id == OWL
     assert repr(runback.runs.get("1a2b", filled)) == "<Run 1a2b3c4d 'owl' FINISHED>"
     assert runback.runs.best(path=filled).id == LARK
-    assert runback.runs.best(maximize=False, path=filled).id == OTHER
+    assert runback.runs.best(maximize=True, path=filled).id == WREN
     assert runback.runs.best("val_loss", path=filled).id == OWL
     assert runback.runs.best("val_loss", maximize=True, path=filled).id == WREN
 
@@ -86,7 +86,7 @@ def test_best_knows_that_its_process_is_gone(empty: Path) -> None:
     run_id, _ = make_run(empty, [0.5], status="RUNNING")
     run_index(empty)
     running.hold(empty, run_id).forget()  # as if it had been killed
-    found = [runback.runs.best("loss", path=empty), runback.runs.best("loss", True, empty)]
+    found = [runback.runs.best("loss", path=empty), runback.runs.list(path=empty)[0]]
     assert [run.status for run in found] == ["LOST", "LOST"]
 
 

@@ -6,6 +6,8 @@ In a container this file is started as a script: python inside.py COMMAND…
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
+NOT_IN_URIS = re.compile(r"\?|%[0-9A-Fa-f]{2}")
 
 
 def variables(root: Path, given: Mapping[str, str]) -> dict[str, str]:
@@ -86,11 +89,27 @@ def lacks_store(root: Path, environ: Mapping[str, str]) -> bool:
 
 
 def prepare_store(root: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Make the project's own store unless it exists or MLflow was pointed elsewhere."""
+    """Make the project's own store unless it exists or MLflow was pointed elsewhere.
+
+    Raises StoreError, also where MLflow would take the store's path for another one.
+    """
+    _refuse_unnameable(root, environ)
     if lacks_store(root, environ):
         from runback.store.create import create
 
         create(root / "mlflow.db", say)
+
+
+def _refuse_unnameable(root: Path, environ: Mapping[str, str]) -> None:
+    """Raise StoreError where the URI does not say the path: ? begins its query, %41 is an A."""
+    from runback.errors import StoreError
+
+    uri = f"sqlite:///{root}/mlflow.db"
+    if environ["MLFLOW_TRACKING_URI"] == uri and (found := NOT_IN_URIS.search(str(root))):
+        raise StoreError(
+            f'MLflow keeps no store in a folder with "{found[0]}" in its path: {root}',
+            f"mv {shlex.quote(str(root))} …   # or set MLFLOW_TRACKING_URI",
+        )
 
 
 if __name__ == "__main__":
