@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkpoints import make_run
 from conftest import REPOSITORY
 from records import (
     STORE,
@@ -29,6 +30,7 @@ from records import (
 from runback.errors import StoreError
 from runback.record import fields, files, manifest, metrics
 from runback.record.metrics import LARGEST, Point
+from runback.store import running
 from runback.store.identity import store_id
 
 
@@ -666,6 +668,20 @@ def test_artifacts_that_are_elsewhere_are_found_by_verify(root: Path) -> None:
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode in (2, 3)
     assert done.stderr.startswith("error: ")
+
+
+def test_content_of_a_checkpoint_that_was_never_finished_is_removed(root: Path) -> None:
+    """Its process was killed between the rename of its folder and the note that it is ready."""
+    run_id, models = make_run(root, [0.5, 0.4], status="RUNNING", store=store_id(root))
+    run_index(root)
+    query(root / "mlflow.db", "UPDATE logged_models SET status = 1 WHERE model_id = ?", models[1])
+    running.hold(root, run_id).forget()
+    objects = root / ".runback" / "objects"
+    run_index(root, dry_run=True)
+    assert len(list(objects.glob("*/*"))) == 2
+    run_index(root)
+    (kept,) = objects.glob("*/*")
+    assert kept.samefile(root / "mlruns" / "1" / "models" / models[0] / "artifacts" / "model.pt")
 
 
 def test_draft_of_a_hold_that_was_killed_is_removed(root: Path) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from runback.errors import RecordError
 from runback.locked import locked
 from runback.record import files, manifest
-from runback.store import identity, leftovers, running, trash
+from runback.store import identity, leftovers, objects, running, trash
 from runback.store.bulk import filling_metrics
 from runback.store.complete import complete
 from runback.store.create import copy_or_make, create
@@ -115,6 +115,7 @@ class _Index:
             leftovers.sweep_drafts(self.root, live)
             with self.memory.shrinking():
                 leftovers.drop_pending(self.connection, self.places, self.gone)
+            objects.sweep(self.root)
         cursor = self.memory.cursor()
         changed = self.memory.changed() | self.memory.grown(cursor) | self.gone
         # Of those unlike seen, an older copy may have been put over our own record.
