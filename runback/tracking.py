@@ -26,15 +26,26 @@ if TYPE_CHECKING:
 SYSTEM_METRICS_EVERY_S = 2
 
 
+# What `connect` has set, which a later one, for another project, may set anew.
+_CONNECTED: dict[str, str] = {}
+
+
 def connect(project: Path) -> None:
     """Point MLflow at the project's store, made if missing, unless it was pointed elsewhere.
 
     run_script.bash has done so already; this serves a script that is started without it.
     Raises StoreError.
     """
-    wanted = inside.variables(project, os.environ)
+    given = {name: os.environ[name] for name in os.environ if not _is_ours(name)}
+    wanted = inside.variables(project, given)
     inside.prepare_store(project, wanted, say)
-    os.environ.update({name: wanted[name] for name in wanted if "MLFLOW" in name})
+    ours = {name: wanted[name] for name in wanted.keys() - given.keys() if "MLFLOW" in name}
+    os.environ.update(ours)
+    _CONNECTED.update(ours)
+
+
+def _is_ours(name: str) -> bool:
+    return name in _CONNECTED and os.environ[name] == _CONNECTED[name]
 
 
 @contextmanager

@@ -622,6 +622,39 @@ def test_the_projects_own_store_is_made(tmp_path: Path) -> None:
     assert query(project / "mlflow.db", "SELECT status FROM runs") == [("FINISHED",)]
 
 
+TWO_STORES = """
+import os
+os.environ["RUNBACK_RECORD"] = "0"
+import runback
+with runback.init(path="a", experiment="group", name="in a") as e:
+    open("model.pt", "w").write("x")
+    print(e.checkpoint("model.pt").path)
+with runback.init(path="b", experiment="group", name="in b") as e:
+    print(e.checkpoint("model.pt").path)
+runback.resume("in a", path="a").stop()
+import mlflow
+mlflow.set_tracking_uri("sqlite:///" + os.path.abspath("a/mlflow.db"))
+runback.init(path="b", name="as mlflow was told").stop()
+"""
+
+
+def test_a_process_logs_to_two_stores_one_after_the_other(tmp_path: Path, template: Path) -> None:
+    stores = [make(tmp_path / name, template) for name in "ab"]
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_STORES],
+        cwd=tmp_path,
+        env=plain_environ(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for store, path in zip(stores, done.stdout.splitlines(), strict=True):
+        assert path.startswith(f"{store.root}/mlruns/1/models/m-")
+    sql = "SELECT name, status FROM runs ORDER BY start_time"
+    assert query(stores[0].database, sql) == [("in a", "FINISHED"), ("as mlflow was told", "FINISHED")]
+    assert query(stores[1].database, sql) == [("in b", "FINISHED")]
+
+
 def test_importing_is_light() -> None:
     code = "import sys, runback; print(*sys.modules); runback.init"
     out = subprocess.check_output([sys.executable, "-c", code], cwd=REPOSITORY, text=True)
