@@ -113,6 +113,29 @@ def check_record(store: Store, run_id: str, status: str) -> None:
     assert query(store.database, "SELECT model_id, status FROM logged_models ORDER BY 1") == before
 
 
+SHARED = """
+import os, subprocess, sys
+import runback
+experiment = runback.init(name="half")
+for how in ("experiment.stop()", "pass", "raise KeyError(1)"):
+    subprocess.run(
+        [sys.executable, "-c", f"import runback; experiment = runback.resume('half'); {how}"],
+        stderr=subprocess.DEVNULL,
+    )
+    print(experiment._publisher.run().info.status)
+experiment.checkpoint(metrics={"loss": 1.0})
+experiment.stop()
+"""
+
+
+def test_run_goes_on_in_the_process_that_still_has_it(store: Store) -> None:
+    done = store.train(SHARED)
+    assert done.stdout.split() == ["RUNNING"] * 3, done.stderr
+    assert store.runs() == {store.named("half"): "FINISHED"}
+    assert list((store.root / ".runback" / "running").iterdir()) == []
+    check_record(store, store.named("half"), "FINISHED")
+
+
 REFUSED = """
 import sys, mlflow, runback
 from runback.errors import RunbackError

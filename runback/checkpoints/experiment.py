@@ -105,7 +105,8 @@ class Experiment:
     def stop(self) -> None:
         """Wait for what goes on in the background, and end the run as FINISHED.
 
-        A run that was active before init() goes on. Raises what failed in the background.
+        A run that was active before init() goes on, and one that another process continues.
+        Raises what failed in the background.
         """
         self._stop("FINISHED", is_failing=False)
 
@@ -128,14 +129,21 @@ class Experiment:
                 return
             self._is_stopped = True
         failures = self._background.wait()
-        if self._is_ours:
-            with self._publisher.failing("the end of the run is not noted"):
-                self._publisher.end(status)
-        self.release()
+        with self._publisher.failing("the end of the run is not noted"):
+            self._end(status)
         for failure in failures if is_failing else failures[1:]:
             report(failure)  # what is raised already goes before
         if failures and not is_failing:
             raise failures[0]
+
+    def _end(self, status: str) -> None:
+        """End the run in this process; the last of several processes gives it its status."""
+        goes_on = self._is_ours and running.is_held_elsewhere(self._publisher.root, self.id)
+        if self._is_ours:
+            self._publisher.end("RUNNING" if goes_on else status)
+        self.release()
+        if goes_on and not running.is_held_elsewhere(self._publisher.root, self.id):
+            self._publisher.end(status)  # the other one has come to its end meanwhile
 
     def start(self) -> None:
         """Make the run active in this thread, unless it is."""
@@ -155,10 +163,10 @@ class Experiment:
         for failure in self._background.wait():
             report(failure)
         error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
-        if error and self._is_ours:
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            with contextlib.suppress(CheckpointFailed), self._publisher.failing(status):
-                self._publisher.end(status)
+        if error or running.is_held_elsewhere(self._publisher.root, self.id):
+            how = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            with contextlib.suppress(CheckpointFailed), self._publisher.failing(how):
+                self._end(how if error else "FINISHED")
         self.release()
 
     def _in_child(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runback.cli.cells import cells, named, say_left_out
-from runback.cli.shared import RUN, is_terminal, json_option, print_json, store_option
+from runback.cli.shared import RUN, is_terminal, json_option, print_json, quiet_option, store_option
 from runback.cli.table import flat
 from runback.runs import diff as verb
 from runback.runs.patch import patch as code_patch
@@ -29,6 +29,7 @@ NOT_COMPARED = "(not compared)"
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if the runs are different.")
 @store_option
 @json_option
+@quiet_option("Print nothing; with it goes --exit-code.")
 def diff(
     runs: tuple[str, ...],
     everything: bool,
@@ -36,6 +37,7 @@ def diff(
     exit_code: bool,
     store: Path,
     as_json: bool,
+    quiet: bool,
 ) -> int:
     """Compare runs: params, metrics, code, environment, machine, data, command, randomness
 
@@ -51,13 +53,15 @@ def diff(
     """
     if len(runs) < 2:
         raise click.UsageError("name two runs or more")
-    if patch and (len(runs) > 2 or as_json or everything):
-        raise click.UsageError("--patch is of two runs, and has no --json and no --all")
+    if patch and (len(runs) > 2 or as_json or everything or quiet):
+        raise click.UsageError("--patch is of two runs, and has no --json, --all and --quiet")
     root = store.absolute()
     run_ids = [find_id(root, run) for run in runs]
     if patch:
         return _patch(root, run_ids) and int(exit_code)
     found = verb.diff(root, run_ids)
+    if quiet:
+        return int(found.is_different)
     if as_json:
         print_json(_plain(found, everything))
     elif is_terminal():

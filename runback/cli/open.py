@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runback.cli.shared import RUN, is_terminal, json_option, print_json, store_option
-from runback.cli.table import Column, show
+from runback.cli.shared import (
+    RUN,
+    is_terminal,
+    json_option,
+    print_json,
+    quiet_option,
+    store_option,
+)
+from runback.cli.table import Column, flat, show
 from runback.cli.words import size
 from runback.errors import NoSuchRun
 from runback.runs import artifacts
@@ -33,6 +40,7 @@ BLOCK_BYTES = 1 << 16
 @click.option("--external", is_flag=True, help="Open it with the desktop's program for it.")
 @store_option
 @json_option
+@quiet_option("Print paths only.")
 def open_(
     run: str,
     artifact: str | None,
@@ -40,6 +48,7 @@ def open_(
     external: bool,
     store: Path,
     as_json: bool,
+    quiet: bool,
 ) -> int:
     """Print or open one of a run's files
 
@@ -59,15 +68,18 @@ def open_(
     if artifact is None:
         if only_path or external:
             raise click.UsageError("--path and --external need an ARTIFACT")
-        _list(known, as_json)
+        _list(known, as_json, quiet)
         return 0
-    _show(artifacts.named(found[0], known, artifact), only_path, external, as_json)
+    _show(artifacts.named(found[0], known, artifact), only_path or quiet, external, as_json)
     return 0
 
 
-def _list(known: list[Artifact], as_json: bool) -> None:
+def _list(known: list[Artifact], as_json: bool, quiet: bool) -> None:
     if as_json:
         print_json([_plain(artifact) for artifact in known])
+        return
+    if quiet:
+        click.echo("".join(f"{flat(artifact.path)}\n" for artifact in known), nl=False)
         return
     word = size if is_terminal() else str
     sizes = [word(artifact.size_bytes) for artifact in known]

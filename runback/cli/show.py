@@ -22,14 +22,20 @@ if TYPE_CHECKING:
     from runback.runs.details import Curve, Details, Kept
 
 BARS = "▁▂▃▄▅▆▇█"
-ARTIFACTS = 20
+ARTIFACTS, CHECKPOINTS = 20, 10
 LARGEST_DRAWN = 1e150  # beyond, the span of two values has no double
 
 
 @click.command()
 @click.argument("run", type=RUN)
 @store_option
-@click.option("--all", "-a", "everything", is_flag=True, help="All artifacts, system metrics too.")
+@click.option(
+    "--all",
+    "-a",
+    "everything",
+    is_flag=True,
+    help="All checkpoints and artifacts, system metrics too.",
+)
 @json_option
 @quiet_option("Print the full id only.")
 def show(run: str, store: Path, everything: bool, as_json: bool, quiet: bool) -> int:
@@ -67,7 +73,10 @@ def _print(found: Details, everything: bool) -> None:
     _section("metrics", bool(found.curves))
     table.show(_metrics(found.curves), indent=2, heading=False)
     _section("checkpoints", bool(found.checkpoints))
-    table.show(_checkpoints(found.checkpoints), indent=2)
+    kept = found.checkpoints if everything else _few(found.checkpoints)
+    table.show(_checkpoints(kept), indent=2)
+    if len(kept) < len(found.checkpoints):
+        table.dim(f"  and {len(found.checkpoints) - len(kept)} more: --all")
     _section("artifacts", bool(found.artifacts))
     shown = list(found.artifacts.items())[: None if everything else ARTIFACTS]
     table.show(_artifacts(shown), indent=2, heading=False)
@@ -88,7 +97,8 @@ def _print_head(found: Details) -> None:
     took = "" if run.duration_s is None else f", took {words.duration(run.duration_s)}"
     by = f", by {run.listed.user}" if run.listed.user else ""
     if run.listed.started_ms is not None:
-        moment = f"{words.local(run.listed.started_ms)}, {words.ago(run.listed.started_ms)}"
+        moment, ago = words.local(run.listed.started_ms), words.ago(run.listed.started_ms)
+        moment += "" if moment.startswith(ago) else f", {ago}"
         console.print(Text(printable(f"started {moment}{took}{by}")))
     for name, value in facts.own_tags(run.tags):
         console.print(Text(printable(f"{name}: {value}")))
@@ -97,6 +107,11 @@ def _print_head(found: Details) -> None:
 def _section(title: str, is_there: bool) -> None:
     if is_there:
         click.echo(f"\n{click.style(title, bold=True)}")
+
+
+def _few(kept: Sequence[Kept]) -> list[Kept]:
+    """Return the last checkpoints and the best."""
+    return [k for k in kept[:-CHECKPOINTS] if k.is_best] + list(kept[-CHECKPOINTS:])
 
 
 def _metrics(curves: Sequence[Curve]) -> list[Column]:

@@ -1,7 +1,7 @@
 """Know which runs are being recorded on this machine, and which of them were killed.
 
 A file for each process that records or continues a run, locked by it: `RUN` or
-`RUN.TOKEN`. The kernel lets go of the lock when that process is gone, however it
+`RUN.PROCESS.TOKEN`. The kernel lets go of the lock when that process is gone, however it
 went: kill -9, out of memory, a crash of the machine. Process ids would not do: a
 container has its own.
 """
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Before the name of a session (capture/recorder.py), which is held before its first run is made.
 SESSION = "session-"
+# Tells this process's holds from others'; with its id, since a forked one has the same.
+_PROCESS = secrets.token_hex(4)
 _NAME = re.compile(rf"({SESSION})?[0-9a-f]{{32}}")
 
 
@@ -51,7 +53,7 @@ def hold(root: Path, run_id: str) -> Hold:
     """
     folder = private_folder(root) / "running"
     folder.mkdir(exist_ok=True)
-    name = f"{run_id}.{secrets.token_hex(4)}"
+    name = f"{run_id}.{_process()}.{secrets.token_hex(4)}"
     handle = os.open(folder / f".{name}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
     fcntl.flock(handle, fcntl.LOCK_EX)
     (folder / f".{name}").rename(folder / name)  # seen only once it is locked
@@ -86,6 +88,16 @@ def is_known(root: Path, name: str) -> bool:
 def is_held(root: Path, name: str) -> bool:
     """Say whether a run, or a session, is being recorded at this moment."""
     return any(map(_is_held, _files(root, name)))
+
+
+def is_held_elsewhere(root: Path, run_id: str) -> bool:
+    """Say whether another process records or continues a run at this moment."""
+    ours = f"{run_id}.{_process()}."
+    return any(_is_held(p) for p in _files(root, run_id) if not p.name.startswith(ours))
+
+
+def _process() -> str:
+    return f"{_PROCESS}{os.getpid()}"
 
 
 def _files(root: Path, name: str) -> list[Path]:
