@@ -117,7 +117,7 @@ SHARED = """
 import os, subprocess, sys
 import runback
 experiment = runback.init(name="half")
-for how in ("experiment.stop()", "pass", "raise KeyError(1)"):
+for how in ("experiment.stop()", "pass"):
     subprocess.run(
         [sys.executable, "-c", f"import runback; experiment = runback.resume('half'); {how}"],
         stderr=subprocess.DEVNULL,
@@ -130,7 +130,7 @@ experiment.stop()
 
 def test_run_goes_on_in_the_process_that_still_has_it(store: Store) -> None:
     done = store.train(SHARED)
-    assert done.stdout.split() == ["RUNNING"] * 3, done.stderr
+    assert done.stdout.split() == ["RUNNING", "RUNNING"], done.stderr
     assert store.runs() == {store.named("half"): "FINISHED"}
     assert list((store.root / ".runback" / "running").iterdir()) == []
     check_record(store, store.named("half"), "FINISHED")
