@@ -59,8 +59,8 @@ def made(losses: list[float], name: str = "loss") -> list[Model]:
         (LOSSES, "maximize", 2, 1, "034"),
         (LOSSES, "minimize", 9, None, "0134"),
         (LOSSES, "minimize", None, 2, "34"),
-        ([math.nan, math.nan], "minimize", 1, None, ""),
-        ([math.nan, math.inf], "minimize", 1, None, ""),
+        ([math.nan, math.nan], "minimize", 1, None, "1"),
+        ([math.nan, math.inf], "minimize", 1, None, "1"),
         ([0.2, -math.inf, 0.1], "minimize", 1, None, "2"),
         ([0.2, math.inf, 0.1], "maximize", 2, None, "02"),
         ([0.1, 0.1, 0.1], "minimize", 1, None, "0"),
@@ -84,8 +84,8 @@ def test_infinity_is_not_shown_as_the_best(goal: str) -> None:
     assert models.best(made([math.inf, -math.inf]), "loss", goal == "maximize") is None
 
 
-def test_checkpoint_without_the_metric_is_never_best() -> None:
-    assert choose(made([0.1], "f1"), Primary("loss", "minimize"), Keep(1, None)) == set()
+def test_last_one_stays_where_none_has_the_metric() -> None:
+    assert choose(made([0.1], "f1"), Primary("loss", "minimize"), Keep(1, None)) == {"0"}
 
 
 def test_screen(root: Path) -> None:
@@ -161,6 +161,17 @@ def test_run_that_names_no_metric(root: Path) -> None:
     )
     assert screen(root, *keep, "-q") == (0, "", "")
     assert listed(root) == models[1:]
+
+
+def test_damaged_checkpoint_stands_for_no_other(root: Path) -> None:
+    """The best one's file is gone: the next best stays, and what is left of the best too."""
+    run_id, models = make_run(root, [0.5, 0.1, 0.3])
+    run_index(root)
+    (file,) = (root / "mlruns" / "1" / "models" / models[1] / "artifacts").glob("*.pt")
+    file.unlink()
+    status, out, _ = screen(root, "prune", run_id, "--keep-best", "1")
+    assert (status, out.splitlines()[:-1]) == (0, [f"{run_id[:8]}  step 0  loss 0.5"])
+    assert set(listed(root)) == set(models[1:])
 
 
 def test_run_that_goes_on_is_pruned(root: Path) -> None:

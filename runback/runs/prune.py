@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runback.errors import NoRecord, RecordError
-from runback.record import checkpoint, fields, manifest, pruned
+from runback.record import checkpoint, fields, files, manifest, pruned
 from runback.runs.folder import artifacts_of, record_of
 from runback.runs.run import MINIMIZE, read
 from runback.store import models, objects, trash
@@ -99,7 +99,8 @@ def freed_bytes(root: Path, found: Sequence[Pruned]) -> int:
 def choose(found: Sequence[Model], primary: Primary | None, keep: Keep) -> set[str]:
     """Return the ids of the models that stay. found: by step.
 
-    Of equals the first is the best; NaN and the infinities never are.
+    Of equals the first is the best; NaN and the infinities never are: where nothing else
+    was logged, the last one stays in the place of the best.
     """
     kept = {model.model_id for model in found[max(0, len(found) - (keep.last or 0)) :]}
     if primary and keep.best:
@@ -110,6 +111,7 @@ def choose(found: Sequence[Model], primary: Primary | None, keep: Keep) -> set[s
             key=lambda entry: entry[0],
         )
         kept |= {model_id for _, model_id in ranked[: keep.best]}
+        kept |= set() if ranked or not found else {found[-1].model_id}
     return kept
 
 
@@ -119,13 +121,31 @@ def _of_run(connection: sqlite3.Connection, run: Run, keep: Keep) -> Pruned:
     left = _left(run)
     if keep.best and run.primary_metric is None:
         return Pruned(run, [], found, True, left)
-    stay = choose(found, run.primary_metric, keep)
+    whole = [model for model in found if _is_whole(model)]
+    stay = choose(whole, run.primary_metric, keep)
+    # One that is damaged stands for no other; its files may be whole on another machine.
+    stay |= {model.model_id for model in found if model not in whole}
     stay |= {item for item, _, _ in registered(connection, [m.model_id for m in found])}
     # What lies on an object store is removed there, by whoever may.
     stay |= {model.model_id for model in found if local_path(model.location) is None}
     gone = [model for model in found if model.model_id not in stay]
     kept = [model for model in found if model.model_id in stay]
     return Pruned(run, gone, kept, left=left)
+
+
+def _is_whole(model: Model) -> bool:
+    """Say whether its files are here, as large as they were."""
+    home = trash.folder_of(model.location, model.model_id)
+    if home is None:
+        return False
+    folder = home / "artifacts"
+    if not (files.folder_of(folder) / checkpoint.NAME).exists():  # somebody else's of our type
+        return any(folder.iterdir()) if folder.is_dir() else False
+    try:
+        known = checkpoint.read(folder, model.model_id).files
+        return all((folder / n).lstat().st_size == known[n]["size_bytes"] for n in known)
+    except (RecordError, OSError):
+        return False
 
 
 def _left(run: Run) -> dict[str, Path]:
