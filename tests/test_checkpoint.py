@@ -651,7 +651,10 @@ def test_a_process_logs_to_two_stores_one_after_the_other(tmp_path: Path, templa
     for store, path in zip(stores, done.stdout.splitlines(), strict=True):
         assert path.startswith(f"{store.root}/mlruns/1/models/m-")
     sql = "SELECT name, status FROM runs ORDER BY start_time"
-    assert query(stores[0].database, sql) == [("in a", "FINISHED"), ("as mlflow was told", "FINISHED")]
+    assert query(stores[0].database, sql) == [
+        ("in a", "FINISHED"),
+        ("as mlflow was told", "FINISHED"),
+    ]
     assert query(stores[1].database, sql) == [("in b", "FINISHED")]
 
 
