@@ -428,7 +428,7 @@ experiment = runback.init()
 refused(experiment.checkpoint)
 wrong = {"path": "nope", "step": 1.5, "metrics": {"loss": [1]}, "primary_metric": ("acc", "max")}
 refused(experiment.checkpoint, **wrong)
-for path in ("pipe", "socket", "empty", "mixed", "runback", ".", 3, ""):
+for path in ("pipe", "socket", "empty", "mixed", "runback", ".", "mlruns", 3, ""):
     refused(experiment.checkpoint, path)
 refused(experiment.checkpoint, metrics={"loss": 1}, primary_metric="loss")
 experiment.checkpoint(metrics={"loss": 1}, primary_metric=("loss", "minimize"))
@@ -464,6 +464,8 @@ SAID = """\
   path 'runback' holds no file
 1 problem in checkpoint()
   path '.' holds the store {root} itself
+1 problem in checkpoint()
+  path 'mlruns' holds the store {root} itself
 1 problem in checkpoint()
   path is 3, not a path
 1 problem in checkpoint()

@@ -122,7 +122,8 @@ def source_of(given: Any, root: Path, problems: list[str]) -> Source | None:
     except (OSError, ValueError) as error:
         problems.append(f"path {str(given)!r}: {getattr(error, 'strerror', None) or error}")
         return None
-    if root.resolve().is_relative_to(path.resolve()):
+    stores = (root, root / "mlruns", root / ".runback")
+    if any(folder.resolve().is_relative_to(path.resolve()) for folder in stores):
         problems.append(f"path {str(given)!r} holds the store {root} itself")
         return None
     if not is_name(path.name):
