@@ -413,7 +413,8 @@ from runback.errors import RunbackError
 
 os.mkfifo("pipe")
 listening = socket.socket(socket.AF_UNIX); listening.bind("socket")
-Path("empty").mkdir(); Path("mixed").mkdir(); os.mkfifo("mixed/pipe"); Path("runback").mkdir(); Path("mlruns").mkdir(exist_ok=True)
+Path("empty").mkdir(); Path("mixed").mkdir(); os.mkfifo("mixed/pipe"); Path("runback").mkdir()
+Path("mlruns").mkdir(exist_ok=True)
 Path("model.pt").write_bytes(b"x")
 def refused(call, *args, **kwargs):
     try:
