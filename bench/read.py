@@ -1,7 +1,8 @@
 """What the read commands take, whole processes: python -m bench.read [--runs N …] [--mlflow]
 
 Against a bare Python that imports sqlite3 and json, runs the same queries and fetches all
-rows; taken in turn, so that the machine's drift hits both. --mlflow: `mlflow runs list` too.
+rows (both print: and writes them as JSON); taken in turn, so that the machine's drift hits
+both. --mlflow: `mlflow runs list` too.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ c.execute("SELECT run_uuid, key, value FROM tags").fetchall()
 c.execute('''SELECT run_uuid, key, {NUMBER} FROM latest_metrics
  WHERE NOT (key >= 'system/' AND key < 'system0')''').fetchall()
 """
+FLOOR_PRINT = FLOOR_LS.replace("c.execute(", "print(*map(json.dumps, c.execute(").replace(
+    ".fetchall()", ".fetchall()), sep=chr(10))"
+)
 FLOOR_SHOW = """
 import sqlite3, json
 c = sqlite3.connect("file:mlflow.db?mode=ro", uri=True)
@@ -61,14 +65,15 @@ def parsed() -> argparse.Namespace:
 
 def measure(root: Path, repeat: int) -> None:
     run_id = Run(7).run_id
-    ls, show_run = (sys.executable, "-c", FLOOR_LS), FLOOR_SHOW.replace("RUN", run_id)
-    for words, floor in (
-        (("ls",), ls),
-        (("ls", "--json"), ls),
-        (("show", run_id), (sys.executable, "-c", show_run)),
+    for words, name, floor in (
+        (("ls",), "ls", FLOOR_LS),
+        (("ls", "--json"), "ls --json", FLOOR_LS),
+        (("ls", "--json"), "ls --json, both print", FLOOR_PRINT),
+        (("show", run_id), "show", FLOOR_SHOW.replace("RUN", run_id)),
     ):
-        pair = side_by_side((*RUNBACK, *words), floor, root, repeat, environ())
-        print(f"  {' '.join(words)[:12]:12s} {pair}", flush=True)
+        bare = (sys.executable, "-c", floor)
+        pair = side_by_side((*RUNBACK, *words), bare, root, repeat, environ())
+        print(f"  {name:22s} {pair}", flush=True)
     show("ls on a terminal", [on_terminal(root, "ls") for _ in range(repeat)])
     show("show on a terminal", [on_terminal(root, "show", run_id) for _ in range(repeat)])
     show("--version", [seconds_of((*RUNBACK, "--version"), root, environ()) for _ in range(repeat)])

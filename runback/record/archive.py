@@ -89,11 +89,6 @@ def digest(entry: Entry) -> str:
     return f"sha256:{found.hexdigest()}"
 
 
-def is_inside(name: Any) -> bool:
-    """Say whether a name, with `/`, is that of a file below a folder, written plainly."""
-    return isinstance(name, str) and "\0" not in name and not {"", ".", ".."} & {*name.split("/")}
-
-
 def _size(member: tarfile.TarInfo) -> int:
     if member.size < 0 or member.issparse():
         raise ValueError(_Bounded.MESSAGE)

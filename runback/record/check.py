@@ -100,7 +100,7 @@ def _folder(expected: dict[str, Any], folder: Path, prefix: str) -> Iterator[str
 
 def _compared(expected: dict[str, Any], folder: Path, prefix: str) -> Iterator[str]:
     for name, known in sorted(expected.items()):
-        if not archive.is_inside(name):
+        if not files.is_inside(name):
             yield f"{prefix}{name!r}: leads out of its folder"
             continue
         if not isinstance(known, dict) or "error" in known:

@@ -36,6 +36,11 @@ def folder_of(artifacts: Path) -> Path:
     return artifacts / FOLDER
 
 
+def is_inside(name: Any) -> bool:
+    """Say whether a name, with `/`, is that of a file below a folder, written plainly."""
+    return isinstance(name, str) and "\0" not in name and not {"", ".", ".."} & {*name.split("/")}
+
+
 def replace(path: Path, content: bytes) -> None:
     """Write a file whole or not at all, durable when this returns.
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runback.record.archive import is_inside
+from runback.record.files import is_inside
 from runback.remote import address
 from runback.remote.errors import ServerError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runback.errors import RecordError
 from runback.record import files
-from runback.record.archive import is_inside
+from runback.record.files import is_inside
 from runback.remote import cache
 
 if TYPE_CHECKING:

@@ -76,7 +76,7 @@ def code_of(record: Path, known: dict[str, Any]) -> Code:
     if not isinstance(code, dict) or not _is_code(code):
         raise RecordError(path, "has no digests of the code")
     names = code["files"].keys()
-    if stray := next((name for name in names if not archive.is_inside(name)), None):
+    if stray := next((name for name in names if not files.is_inside(name)), None):
         raise RecordError(path, f"names a file that leads out of its folder: {stray!r}"[:200])
     folders = {str(name[:at]) for name in names for at in _slashes(name)}
     if stray := next((name for name in names if name in folders), None):

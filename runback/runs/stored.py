@@ -102,7 +102,7 @@ def stored(model: Model, known: Mapping[str, Any]) -> Stored:
         reason = "has no digests: the run goes on, or was not recorded to its end"
         raise CheckpointAway(folder, reason)
     for name, digest in expected.items():
-        if not archive.is_inside(name) or not _is_known(digest):
+        if not files.is_inside(name) or not _is_known(digest):
             raise RecordError(folder, f"has no digest of {name!r} in the run's manifest"[:200])
     return Stored(model, folder, expected, "")
 
