@@ -31,9 +31,10 @@ c.execute("SELECT run_uuid, key, value FROM tags").fetchall()
 c.execute('''SELECT run_uuid, key, {NUMBER} FROM latest_metrics
  WHERE NOT (key >= 'system/' AND key < 'system0')''').fetchall()
 """
-FLOOR_PRINT = FLOOR_LS.replace("c.execute(", "print(*map(json.dumps, c.execute(").replace(
-    ".fetchall()", ".fetchall()), sep=chr(10))"
-)
+FLOOR_PRINT = f"""rows = []
+{FLOOR_LS.replace("c.execute(", "rows += c.execute(")}
+print(json.dumps(rows))
+"""
 FLOOR_SHOW = """
 import sqlite3, json
 c = sqlite3.connect("file:mlflow.db?mode=ro", uri=True)
