@@ -24,7 +24,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     (root / "train.py").write_text(code)
     command = root.parent / "runback"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m runback "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m runback "$@"\n')
     command.chmod(0o755)
     environ = plain_environ(PATH=f"{root.parent}:{os.environ['PATH']}")
     for rate in ("0.1", "0.4", "1.01"):
