@@ -703,7 +703,7 @@ def test_closed_pipe_is_quiet(root: Path) -> None:
     run_id = indexed(root)
     (root / "mlruns/1" / run_id / "artifacts/big.txt").write_bytes(b"line\n" * 200_000)
     for words in (f"open {run_id} big.txt", f"open {run_id}", f"diff {run_id} {run_id} --all"):
-        command = f"{sys.executable} -m runback {words} | head -1"
+        command = f"{shlex.quote(sys.executable)} -m runback {words} | head -1"
         found = subprocess.run(
             ["bash", "-c", command], cwd=root, env=plain_environ(), capture_output=True, text=True
         )
@@ -779,7 +779,7 @@ def test_run_that_capture_recorded(tmp_path: Path, template: Path) -> None:
     run_id = store.named("real")
     assert shown.stdout == (
         f"checkouts/real-{run_id[:8]}\n  code: 1 file\n  checkpoint of step 1: weights\n"
-        f"  it was run by: cd checkouts/real-{run_id[:8]} && {sys.executable} train.py\n"
+        f"  it was run by: cd checkouts/real-{run_id[:8]} && {shlex.quote(sys.executable)} train.py\n"
     )
     copy = store.root / f"checkouts/real-{run_id[:8]}/train.py"
     assert copy.read_text() == TRAINS

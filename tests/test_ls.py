@@ -6,6 +6,7 @@ import fcntl
 import json
 import math
 import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -380,7 +381,7 @@ def test_database_that_is_not_mlflows(tmp_path: Path) -> None:
 
 
 def test_closed_pipe_is_quiet(root: Path) -> None:
-    command = f"{sys.executable} -m runback ls | head -1; exit ${{PIPESTATUS[0]}}"
+    command = f"{shlex.quote(sys.executable)} -m runback ls | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=root, env=plain_environ(), capture_output=True, text=True
     )
