@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import shlex
 import stat
 import subprocess
 import sys
@@ -779,7 +780,8 @@ def test_run_that_capture_recorded(tmp_path: Path, template: Path) -> None:
     run_id = store.named("real")
     assert shown.stdout == (
         f"checkouts/real-{run_id[:8]}\n  code: 1 file\n  checkpoint of step 1: weights\n"
-        f"  it was run by: cd checkouts/real-{run_id[:8]} && {shlex.quote(sys.executable)} train.py\n"
+        f"  it was run by: cd checkouts/real-{run_id[:8]}"
+        f" && {shlex.quote(sys.executable)} train.py\n"
     )
     copy = store.root / f"checkouts/real-{run_id[:8]}/train.py"
     assert copy.read_text() == TRAINS
