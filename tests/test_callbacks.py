@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
+import functools
 import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import REPOSITORY
 from records import query
+from test_lock import need_package_index
 from training import Store, make
 
 from runback import keras, lightning
@@ -105,7 +111,7 @@ def store(tmp_path: Path, template: Path) -> Store:
     return make(tmp_path / "store", template)
 
 
-def said(store: Store, code: str, *words: str, **environ: str) -> list[Any]:
+def said_by(store: Store, code: str, *words: str, **environ: str) -> list[Any]:
     done = store.train(code, *words, **environ)
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stdout.splitlines()[-1]))
@@ -122,11 +128,11 @@ def steps(store: Store, run_id: str) -> list[int]:
 @pytest.mark.parametrize("backend", ["torch", "tensorflow"])
 def test_keras_goes_on_from_a_checkpoint_to_the_bit(store: Store, backend: str) -> None:
     environ = {"KERAS_BACKEND": backend, "PYTHONHASHSEED": "0"}
-    whole, _, weights = said(store, KERAS, "whole", "7", "", **environ)
+    whole, _, weights = said_by(store, KERAS, "whole", "7", "", **environ)
     assert steps(store, whole) == [1, 3, 5]
-    half, _, other = said(store, KERAS, "half", "4", "", **environ)
+    half, _, other = said_by(store, KERAS, "half", "4", "", **environ)
     assert (steps(store, half), other == weights) == ([1, 3], False)
-    again, first, weights_again = said(store, KERAS, "", "7", half, **environ)
+    again, first, weights_again = said_by(store, KERAS, "", "7", half, **environ)
     assert (again, first, weights_again) == (half, 4, weights)
     assert steps(store, half) == [1, 3, 5]
     assert store.runs() == {whole: "FINISHED", half: "FINISHED"}
@@ -136,10 +142,30 @@ def test_keras_goes_on_from_a_checkpoint_to_the_bit(store: Store, backend: str) 
     assert losses == [(p.step, p.value) for p in store.logged(whole) if p.key == "val_loss"]
 
 
+@pytest.fixture(scope="module")
+def with_lightning(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a PYTHONPATH with `lightning`, of pytorch_lightning's version.
+
+    It is not in the lock: where both are installed, MLflow's autolog loads both, and
+    Lightning says everything twice.
+    """
+    need_package_index()
+    folder, package = (
+        tmp_path_factory.mktemp("lightning"),
+        f"lightning=={version('pytorch-lightning')}",
+    )
+    command = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), package]
+    subprocess.run([sys.executable, *command], check=True)
+    return f"{REPOSITORY}{os.pathsep}{folder}"
+
+
 @pytest.mark.parametrize("package", PACKAGES)
-def test_lightning_goes_on_from_a_checkpoint_to_the_bit(store: Store, package: str) -> None:
-    if not importlib.util.find_spec(package.partition(".")[0]):
-        pytest.skip(f"{package} is not installed")
+def test_lightning_goes_on_from_a_checkpoint_to_the_bit(
+    store: Store, package: str, request: pytest.FixtureRequest
+) -> None:
+    is_other = package == "lightning.pytorch"
+    path = request.getfixturevalue("with_lightning") if is_other else str(REPOSITORY)
+    said = functools.partial(said_by, PYTHONPATH=path)
     _, ended, weights = said(store, LIGHTNING, "", "7", "", package)
     assert ended
     (whole,) = store.runs()
