@@ -16,7 +16,7 @@ import pytest
 from runback.launch import kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = (
@@ -123,6 +123,19 @@ def project(copy: Path, tmp_path: Path) -> Project:
     write_stamp(copy)
     (copy / "mlflow.db").touch()
     return Project(copy, bare_environ(tmp_path))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder with 8 MB of room."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"no small disk can be mounted: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def write_stamp(root: Path, **packages: str) -> None:

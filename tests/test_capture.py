@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
 import subprocess
 import sys
 import tarfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import servers
 from conftest import REPOSITORY, copy_project, plain_environ
 from records import dump, is_sound, query, run_of
 from test_lock import need_package_index
@@ -311,39 +308,10 @@ def test_notebook_is_recorded(tmp_path: Path) -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """Return the address of an MLflow server that keeps everything in a folder of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     folder = tmp_path / "server"
     folder.mkdir()
-    words = ["-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "RUNBACK_RECORD": "0"}
-    with (tmp_path / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, *words],
-            cwd=folder,
-            env=plain_environ(**quiet),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/health", process)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(process.pid, 15)
-            process.wait()
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    end_s = time.monotonic() + 120
-    while time.monotonic() < end_s and process.poll() is None:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.3)
-    raise AssertionError("the server did not come up")
+    with servers.served(folder, tmp_path / "server.log") as address:
+        yield address
 
 
 VANISHED = """

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
 import random
 import shutil
-import signal
-import socket
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -23,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import servers
 from conftest import plain_environ
 from records import make_record, make_store, new_id, query, run_index
 
@@ -32,7 +29,6 @@ from runback.remote.errors import ServerError
 from runback.remote.store import root_of
 from runback.store import mirrored
 
-QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "RUNBACK_RECORD": "0"}
 TRAIN = """
 import mlflow, pathlib, runback, sys
 name, lr = sys.argv[1], float(sys.argv[2])
@@ -125,43 +121,11 @@ def serving(folder: Path) -> Iterator[Served]:
     """Serve the store in `folder`/server, and end the server whatever happens."""
     for name in ("server", "work"):
         (folder / name).mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     root, log = folder / "server", folder / "server.log"
-    words = ["server", "--port", str(port), "--workers", "1", "--serve-artifacts"]
-    words += ["--backend-store-uri", f"sqlite:///{root}/mlflow.db"]
-    words += ["--artifacts-destination", str(root / "mlruns")]
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *words],
-            cwd=root,
-            env=plain_environ(**QUIET),
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", process)
-        yield Served(f"http://127.0.0.1:{port}", root, folder / "work", log, folder / "cache")
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    end_s = time.monotonic() + 120
-    while time.monotonic() < end_s and process.poll() is None:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.3)
-    raise AssertionError("the server did not come up")
+    store = ("--backend-store-uri", f"sqlite:///{root}/mlflow.db")
+    artifacts = ("--serve-artifacts", "--artifacts-destination", str(root / "mlruns"))
+    with servers.served(root, log, *store, *artifacts) as address:
+        yield Served(address, root, folder / "work", log, folder / "cache")
 
 
 @pytest.fixture(scope="module")
