@@ -10,8 +10,9 @@ from typing import Any
 from records import STORE, make_record, new_id, run_of
 
 from runback.record import checkpoint, files, manifest
-from runback.record.checkpoint import Checkpoint, PrimaryMetric
+from runback.record.checkpoint import Checkpoint
 from runback.record.metrics import Point
+from runback.record.primary import PrimaryMetric
 
 MADE_MS = 1_700_000_000_000
 

@@ -24,7 +24,8 @@ import runback
 from runback.checkpoints import values
 from runback.errors import RecordError
 from runback.record import checkpoint, files, manifest
-from runback.record.checkpoint import Checkpoint, PrimaryMetric
+from runback.record.checkpoint import Checkpoint
+from runback.record.primary import PrimaryMetric
 
 RUN, MODEL = "a" * 32, "m-" + "b" * 32
 DIGEST = {"digest": "sha256:" + "c" * 64, "size_bytes": 3}

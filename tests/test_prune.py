@@ -15,9 +15,9 @@ from records import STORE, dump, is_sound, make_store, query, run_index
 from test_rm import instants, killed_after, register, screen, sync, took
 
 from runback.record import check, checkpoint, fields, files
+from runback.record.primary import PrimaryMetric
 from runback.runs import prune as verb
 from runback.runs.prune import Keep, choose
-from runback.runs.run import Primary
 from runback.store import models, running
 from runback.store.identity import known_id, store_id
 from runback.store.models import Model
@@ -73,19 +73,20 @@ def made(losses: list[float], name: str = "loss") -> list[Model]:
 def test_what_stays(
     losses: list[float], goal: str, best: int | None, last: int | None, stay: str
 ) -> None:
-    assert choose(made(losses), Primary("loss", goal), Keep(best, last)) == set(stay)
+    assert choose(made(losses), PrimaryMetric("loss", goal), Keep(best, last)) == set(stay)
 
 
 @pytest.mark.parametrize("goal", ["minimize", "maximize"])
 def test_infinity_is_not_shown_as_the_best(goal: str) -> None:
-    found = models.best(made([-math.inf, 0.2, math.inf, math.nan]), "loss", goal == "maximize")
+    metric = PrimaryMetric("loss", goal)
+    found = models.best(made([-math.inf, 0.2, math.inf, math.nan]), metric)
     assert found
     assert found.step == 1
-    assert models.best(made([math.inf, -math.inf]), "loss", goal == "maximize") is None
+    assert models.best(made([math.inf, -math.inf]), metric) is None
 
 
 def test_last_one_stays_where_none_has_the_metric() -> None:
-    assert choose(made([0.1], "f1"), Primary("loss", "minimize"), Keep(1, None)) == {"0"}
+    assert choose(made([0.1], "f1"), PrimaryMetric("loss", "minimize"), Keep(1, None)) == {"0"}
 
 
 def test_screen(root: Path) -> None:

@@ -10,7 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from runback.capture.source import Glimpse
-from runback.record.metrics import LARGEST, Point
+from runback.record import metrics
 from runback.store.tags import SESSION_TAG
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Server:
     def read(self, run_id: str, after: int) -> Glimpse:
         run = self._client.get_run(run_id)
         points = [
-            _point(metric)
+            metrics.point(metric.key, metric.value, metric.timestamp, metric.step)
             for key in run.data.metrics
             for metric in self._client.get_metric_history(run_id, key)
         ]
@@ -88,14 +88,6 @@ class Server:
             return
         for model in models:
             _add_model(rows, model, run_id)
-
-
-def _point(metric: Any) -> Point:
-    value = metric.value
-    if value != value:
-        return Point(metric.key, 0.0, metric.timestamp, metric.step, True)
-    clamped = max(-LARGEST, min(LARGEST, value))
-    return Point(metric.key, clamped, metric.timestamp, metric.step, False)
 
 
 def _experiment(experiment: Any) -> Row:

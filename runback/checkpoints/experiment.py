@@ -15,9 +15,9 @@ from runback.checkpoints.errors import CheckpointFailed, WrongArguments
 from runback.checkpoints.keeping import Keeping
 from runback.checkpoints.saved import Checkpoint
 from runback.checkpoints.values import check_among, metrics_of, primary_of, step_of
-from runback.record.checkpoint import GOALS, PrimaryMetric
+from runback.record.primary import best_from_tag, from_tag
 from runback.store import running
-from runback.store.tags import PRIMARY_TAG
+from runback.store.tags import BEST_TAG, PRIMARY_TAG
 from runback.terminal import report
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from runback.checkpoints.content import Source
     from runback.checkpoints.publish import Publisher
+    from runback.record.primary import PrimaryMetric
 
     AnyPath = str | os.PathLike[str]
 
@@ -181,8 +182,9 @@ class Experiment:
 
     def _look_up(self) -> None:
         tags = self._publisher.run().data.tags
-        self._primary = _primary(tags)
-        self._publisher.know_best((saved.best_known(tags) or {}).get("value"))
+        self._primary = from_tag(tags.get(PRIMARY_TAG, ""))
+        best = best_from_tag(tags.get(BEST_TAG, "")) or {}
+        self._publisher.know_best(best.get("value"))
         self._next_step = 1 + self._publisher.last_step()
 
     def _checked(
@@ -200,7 +202,8 @@ class Experiment:
         check_among(primary, metrics, problems)
         is_new = primary is not None and self._primary is None and not problems
         if is_new:
-            self._primary = _primary(self._publisher.run().data.tags)
+            tags = self._publisher.run().data.tags
+            self._primary = from_tag(tags.get(PRIMARY_TAG, ""))
         if primary and self._primary not in (None, primary):
             problems.append(f"primary_metric is {primary}, and {self._primary} in this run already")
         if problems:
@@ -219,8 +222,3 @@ class Experiment:
             raise
         primary = self._primary
         return Keeping(self._publisher, draft, step, metrics, primary, model_id, folder)
-
-
-def _primary(tags: Mapping[str, str]) -> PrimaryMetric | None:
-    name, _, goal = tags.get(PRIMARY_TAG, "").rpartition(" ")
-    return PrimaryMetric(name, goal) if name and goal in GOALS else None

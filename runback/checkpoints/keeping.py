@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from runback.checkpoints.content import Draft
     from runback.checkpoints.publish import Publisher
-    from runback.record.checkpoint import PrimaryMetric
+    from runback.record.primary import PrimaryMetric
 
 DRAFT = ".draft"
 

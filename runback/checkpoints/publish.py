@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mlflow.entities import LoggedModel, Run
 
-    from runback.record.checkpoint import PrimaryMetric
+    from runback.record.primary import PrimaryMetric
 
 # MLflow takes none of these in a model's name.
 NOT_IN_NAMES = re.compile(r"[/:.%\"']")

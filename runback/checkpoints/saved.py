@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runback.errors import RecordError
-from runback.record import checkpoint
+from runback.record import checkpoint, primary
 from runback.store.places import local_path
 from runback.store.tags import BEST_TAG, PRIMARY_TAG
 
@@ -47,22 +46,13 @@ def best(publisher: Publisher) -> Checkpoint | None:
     It has no path if only metrics were logged at that step.
     """
     run = publisher.run()
-    known = best_known(run.data.tags)
+    known = primary.best_from_tag(run.data.tags.get(BEST_TAG, ""))
     if known is None:
         return None
     if known.get("model_id"):
         return next(_whole(publisher, run, known["model_id"]), None)
-    name = run.data.tags.get(PRIMARY_TAG, "").rpartition(" ")[0]
-    return Checkpoint(known["step"], {name: known["value"]})
-
-
-def best_known(tags: dict[str, str]) -> dict[str, Any] | None:
-    """Return what a run's tags say of its best value: value, step, model_id; None if nothing."""
-    try:
-        found = json.loads(tags.get(BEST_TAG, "null"))
-        return {**found, "value": float(found["value"]), "step": int(found["step"])}
-    except (ValueError, TypeError, KeyError):
-        return None
+    metric = primary.from_tag(run.data.tags.get(PRIMARY_TAG, ""))
+    return Checkpoint(known["step"], {metric.name: known["value"]} if metric else {})
 
 
 def _whole(publisher: Publisher, run: Run, model_id: str | None = None) -> Iterator[Checkpoint]:

@@ -16,7 +16,7 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any
 
-from runback.record.checkpoint import GOALS, PrimaryMetric
+from runback.record.primary import GOALS, PrimaryMetric
 
 NAME = re.compile(r"[/\w.\- :]+")
 LONGEST_NAME = 250

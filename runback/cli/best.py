@@ -9,7 +9,7 @@ import click
 from runback.cli import words
 from runback.cli.ls import as_object
 from runback.cli.shared import json_option, print_json, quiet_option, store_option
-from runback.runs.run import MAXIMIZE, MINIMIZE
+from runback.record.primary import MAXIMIZE, MINIMIZE
 from runback.runs.winner import best as verb
 from runback.terminal import printable
 

@@ -179,7 +179,7 @@ def _print_points(runs: Sequence[Any], metrics: Sequence[str], as_json: bool) ->
 
 
 def _triple(point: Any) -> tuple[int, str | None, float]:
-    from runback.store.listing import number
+    from runback.record.metrics import number
 
     return point.step, words.iso(point.timestamp), number(point.value, point.is_nan)
 

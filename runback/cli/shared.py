@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from runback.errors import RunbackError
+from runback.record.metrics import word
 from runback.remote import address
 from runback.remote.errors import OnServer
 from runback.terminal import printable, say
@@ -170,8 +170,8 @@ def strict(content: Any, depth: int = 0) -> Any:
     """Return the content with each float that JSON has no number for as a string."""
     if depth > DEEPEST:
         return "…"
-    if isinstance(content, float) and not math.isfinite(content):
-        return "NaN" if math.isnan(content) else "Infinity" if content > 0 else "-Infinity"
+    if isinstance(content, float):
+        return word(content)
     if isinstance(content, dict):
         return {key: strict(value, depth + 1) for key, value in content.items()}
     if isinstance(content, list | tuple):

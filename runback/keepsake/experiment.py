@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from runback.errors import RecordError
 from runback.record import files
-from runback.record.checkpoint import GOALS, PrimaryMetric
+from runback.record.primary import GOALS, PrimaryMetric
 from runback.record.state import is_time
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from runback.record import checkpoint as stored
-from runback.record.metrics import LARGEST, Point
+from runback.record import metrics
 from runback.store.models import READY
 from runback.store.tags import BEST_TAG, PRIMARY_TAG
 
@@ -41,19 +41,14 @@ def place(checkpoint: Checkpoint, name: str) -> str | None:
     return root + name[len(path) :]
 
 
-def points(experiment: Experiment) -> list[Point]:
+def points(experiment: Experiment) -> list[metrics.Point]:
     """Return the metrics of every checkpoint, at its step and time."""
-    return [
-        _point(name, value, checkpoint)
-        for checkpoint in experiment.checkpoints
-        for name, value in checkpoint.metrics.items()
-    ]
+    return [point for checkpoint in experiment.checkpoints for point in _points(checkpoint)]
 
 
-def _point(name: str, value: float, checkpoint: Checkpoint) -> Point:
-    is_nan = math.isnan(value)
-    number = 0.0 if is_nan else max(-LARGEST, min(LARGEST, value))
-    return Point(name, number, checkpoint.created_ms, checkpoint.step, is_nan)
+def _points(checkpoint: Checkpoint) -> list[metrics.Point]:
+    when = checkpoint.created_ms, checkpoint.step
+    return [metrics.point(name, value, *when) for name, value in checkpoint.metrics.items()]
 
 
 def rows(
@@ -150,14 +145,14 @@ def _model(experiment: Experiment, checkpoint: Checkpoint, artifacts: Path, home
 def _model_metrics(experiment: Experiment, checkpoint: Checkpoint, home: Row) -> list[Row]:
     return [
         {
-            **{"model_id": checkpoint.model_id, "metric_name": name, **home},
-            "metric_timestamp_ms": checkpoint.created_ms,
-            "metric_step": checkpoint.step,
-            "metric_value": _point(name, value, checkpoint).value,
+            **{"model_id": checkpoint.model_id, "metric_name": point.key, **home},
+            "metric_timestamp_ms": point.timestamp,
+            "metric_step": point.step,
+            "metric_value": point.value,
             "run_id": experiment.run_id,
             **{"dataset_uuid": None, "dataset_name": None, "dataset_digest": None},
         }
-        for name, value in checkpoint.metrics.items()
+        for point in _points(checkpoint)
     ]
 
 

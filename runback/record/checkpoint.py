@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runback.errors import RecordError
-from runback.record import files
+from runback.record import files, metrics
+from runback.record.primary import GOALS, PrimaryMetric
 from runback.record.state import RUN_ID, is_time
 
 if TYPE_CHECKING:
@@ -22,20 +23,8 @@ if TYPE_CHECKING:
 
 NAME = "checkpoint.json"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-GOALS = ("minimize", "maximize")
 # JSON has no numbers for these.
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-
-
-@dataclass(frozen=True)
-class PrimaryMetric:
-    """By which metric a run's checkpoints are compared. goal: "minimize" or "maximize"."""
-
-    name: str
-    goal: str
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.goal}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +57,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         "model_id": checkpoint.model_id,
         "step": checkpoint.step,
         "path": checkpoint.path,
-        "metrics": {name: _word(value) for name, value in checkpoint.metrics.items()},
+        "metrics": {name: metrics.word(value) for name, value in checkpoint.metrics.items()},
         "primary_metric": {"name": primary.name, "goal": primary.goal} if primary else None,
         "created_ms": checkpoint.created_ms,
         "files": checkpoint.files,
@@ -110,12 +99,6 @@ def read(folder: Path, model_id: str) -> Checkpoint:
 def is_name(name: Any) -> bool:
     """Say whether a file or folder can be called that among a model's artifacts."""
     return _is_part(name) and name != files.FOLDER
-
-
-def _word(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else str(value).replace("inf", "Infinity")
 
 
 def _is_part(part: Any) -> bool:

@@ -39,15 +39,29 @@ class Point(NamedTuple):
 
 def to_line(point: Point) -> str:
     """Return the JSON line of a point, without its end."""
-    return json.dumps([point.key, _word(point), point.timestamp, point.step], ensure_ascii=False)
+    value = word(number(point.value, point.is_nan))
+    return json.dumps([point.key, value, point.timestamp, point.step], ensure_ascii=False)
 
 
-def _word(point: Point) -> float | str:
-    if point.is_nan:
-        return "NaN"
-    if abs(point.value) >= LARGEST:
-        return "Infinity" if point.value > 0 else "-Infinity"
-    return point.value
+def word(value: float) -> float | str:
+    """Return a number as strict JSON can have it."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def point(key: str, value: float, timestamp: int, step: int) -> Point:
+    """Return the point that MLflow makes of what is logged: NaN is 0 with a mark."""
+    is_nan = math.isnan(value)
+    kept = 0.0 if is_nan else max(-LARGEST, min(LARGEST, value))
+    return Point(key, kept, timestamp, step, is_nan)
+
+
+def number(value: float, is_nan: object) -> float:
+    """Return what was logged of a point's value and mark."""
+    if is_nan:
+        return math.nan
+    return math.copysign(math.inf, value) if abs(value) >= LARGEST else value
 
 
 def from_line(item: Any) -> Point:

@@ -16,7 +16,8 @@ from runback.runs.folder import record_of
 from runback.runs.stored import stored
 
 if TYPE_CHECKING:
-    from runback.runs.run import Primary, Run
+    from runback.record.primary import PrimaryMetric
+    from runback.runs.run import Run
     from runback.runs.stored import Stored
     from runback.store.models import Model
 
@@ -47,7 +48,7 @@ class Checkpoint:
         return self.model.metrics
 
     @property
-    def primary_metric(self) -> Primary | None:
+    def primary_metric(self) -> PrimaryMetric | None:
         return self.run.primary_metric
 
     @property

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from runback.record.metrics import number
+from runback.record.primary import MAXIMIZE, MINIMIZE
 from runback.runs.errors import NoMetrics, NoSuchMetric
-from runback.runs.run import MAXIMIZE, MINIMIZE, goal_of
+from runback.runs.run import goal_of
 from runback.store import history
-from runback.store.listing import number
 from runback.store.readable import readable
 
 if TYPE_CHECKING:

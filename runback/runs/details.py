@@ -11,7 +11,7 @@ from runback.errors import NoSuchRun, RunbackError
 from runback.record import files, manifest
 from runback.remote import away
 from runback.runs.folder import artifacts_of, files_of
-from runback.runs.run import MAXIMIZE, Run
+from runback.runs.run import Run
 from runback.store import history, listing, models
 from runback.store.alive import lives
 from runback.store.readable import readable
@@ -94,7 +94,7 @@ def _curve(connection: sqlite3.Connection, run: Run, name: str) -> Curve:
 
 def _kept(run: Run, found: list[Model]) -> list[Kept]:
     primary = run.primary_metric
-    best = primary and models.best(found, primary.name, primary.goal == MAXIMIZE)
+    best = primary and models.best(found, primary)
     return [Kept(model, _size(model), model is best) for model in found]
 
 

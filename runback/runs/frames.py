@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runback.errors import PackageMissing
+from runback.record.metrics import number
 from runback.runs.listing import metric_names
 from runback.store import history as stored
-from runback.store.listing import number
 from runback.store.readable import readable
 
 if TYPE_CHECKING:

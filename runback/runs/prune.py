@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 from runback.errors import NoRecord, RecordError
 from runback.record import checkpoint, fields, files, manifest, pruned
 from runback.runs.folder import artifacts_of, record_of
-from runback.runs.run import MINIMIZE, read
+from runback.runs.run import read
 from runback.store import models, objects, trash
 from runback.store.identity import known_id
 from runback.store.places import local_path
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from runback.runs.run import Primary, Run
+    from runback.record.primary import PrimaryMetric
+    from runback.runs.run import Run
     from runback.store.models import Model
     from runback.store.seen import Memory, Seen
     from runback.store.writable import Waiting
@@ -96,7 +96,7 @@ def freed_bytes(root: Path, found: Sequence[Pruned]) -> int:
     return objects.freed_bytes(root, (f for one in found for f in one.folders.values()))
 
 
-def choose(found: Sequence[Model], primary: Primary | None, keep: Keep) -> set[str]:
+def choose(found: Sequence[Model], primary: PrimaryMetric | None, keep: Keep) -> set[str]:
     """Return the ids of the models that stay. found: by step.
 
     Of equals the first is the best; NaN and the infinities never are: where nothing else
@@ -104,14 +104,8 @@ def choose(found: Sequence[Model], primary: Primary | None, keep: Keep) -> set[s
     """
     kept = {model.model_id for model in found[max(0, len(found) - (keep.last or 0)) :]}
     if primary and keep.best:
-        values = [(model.metrics.get(primary.name, math.nan), model) for model in found]
-        sign = 1 if primary.goal == MINIMIZE else -1
-        ranked = sorted(
-            ((sign * value, model.model_id) for value, model in values if math.isfinite(value)),
-            key=lambda entry: entry[0],
-        )
-        kept |= {model_id for _, model_id in ranked[: keep.best]}
-        kept |= set() if ranked or not found else {found[-1].model_id}
+        best = models.ranked(found, primary)[: keep.best] or found[-1:]
+        kept |= {model.model_id for model in best}
     return kept
 
 

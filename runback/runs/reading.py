@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runback.errors import NoSuchRun
+from runback.record.primary import MAXIMIZE, MINIMIZE
 from runback.remote.store import root_of
 from runback.runs import filters, winner
 from runback.runs.listing import Wish, select
 from runback.runs.live import Run, live
-from runback.runs.run import MAXIMIZE, MINIMIZE, read
+from runback.runs.run import read
 from runback.runs.runs import Runs
 from runback.store.find import BEST, find_id
 from runback.store.listing import ACTIVE, DELETED

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from runback.record import primary
+from runback.record.primary import MAXIMIZE, MINIMIZE
 from runback.store import listing
 from runback.store.alive import Life, lives
 from runback.store.readable import readable
@@ -16,21 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from runback.record.primary import PrimaryMetric
     from runback.store.listing import Listed
     from runback.store.models import Model
 
-MAXIMIZE, MINIMIZE = "maximize", "minimize"
 # What counts of a run, and which way, where its training did not say.
 _LESS_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "logloss")
 _MORE_IS_BETTER = ("accuracy", "acc", "auc", "f1", "precision", "recall", "score", "r2", "map")
-
-
-@dataclass(frozen=True)
-class Primary:
-    """The metric that counts, and its goal: "minimize" or "maximize"."""
-
-    name: str
-    goal: str
 
 
 @dataclass(frozen=True)
@@ -108,21 +101,17 @@ class Run:
         return self.listed.latest
 
     @property
-    def primary_metric(self) -> Primary | None:
-        name, _, goal = self.tags.get(PRIMARY_TAG, "").rpartition(" ")
-        return Primary(name, goal) if name and goal in (MAXIMIZE, MINIMIZE) else None
+    def primary_metric(self) -> PrimaryMetric | None:
+        return primary.from_tag(self.tags.get(PRIMARY_TAG, ""))
 
     @property
     def best(self) -> Best | None:
         """Return the best value of the primary metric, None if the training named none."""
-        primary = self.primary_metric
-        try:
-            found = json.loads(self.tags.get(BEST_TAG, "null"))
-            if primary is None or not found:
-                return None
-            return Best(primary.name, float(found["value"]), found["step"], found.get("model_id"))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        metric = self.primary_metric
+        found = primary.best_from_tag(self.tags.get(BEST_TAG, "")) if metric else None
+        if metric is None or found is None:
             return None
+        return Best(metric.name, found["value"], found["step"], found.get("model_id"))
 
     @property
     def models(self) -> list[Model]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, overload
 
 from runback.errors import NoBest
+from runback.record.primary import MAXIMIZE, MINIMIZE
 from runback.remote.store import refresh
 from runback.runs.live import Run, plot
-from runback.runs.run import MAXIMIZE, MINIMIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

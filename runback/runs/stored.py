@@ -12,7 +12,6 @@ from runback.remote import away
 from runback.runs.code import is_digest
 from runback.runs.errors import CheckpointAway, NoCheckpoint, WrongDigest
 from runback.runs.folder import files_of
-from runback.runs.run import MAXIMIZE
 from runback.store import models as stored_models
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def _best(run: Run, models: list[Model]) -> Model | None:
     primary = run.primary_metric
     if primary is None:
         return None
-    return stored_models.best(models, primary.name, primary.goal == MAXIMIZE)
+    return stored_models.best(models, primary)
 
 
 def stored(model: Model, known: Mapping[str, Any]) -> Stored:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runback.record.primary import MAXIMIZE
 from runback.runs.errors import NoGoal, UnknownName
-from runback.runs.run import MAXIMIZE, Run, goal_of
+from runback.runs.run import Run, goal_of
 from runback.store import extremes, listing
 from runback.store.alive import lives
 from runback.store.readable import readable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from runback.record import primary
 from runback.record.metrics import LARGEST
 from runback.store.tags import PRIMARY_TAG
 
@@ -52,8 +53,8 @@ def goals(connection: sqlite3.Connection, metric: str) -> set[str]:
     rows = connection.execute(
         "SELECT DISTINCT value FROM tags WHERE key = ? AND value LIKE '% m__imize'", [PRIMARY_TAG]
     )
-    found = [str(row[0]).rpartition(" ") for row in rows]
-    return {goal for name, _, goal in found if name == metric}
+    found = [primary.from_tag(str(row[0])) for row in rows]
+    return {known.goal for known in found if known and known.name == metric}
 
 
 def metrics(connection: sqlite3.Connection) -> list[str]:

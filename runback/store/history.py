@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runback.record.metrics import LARGEST, Point
-from runback.store.listing import number
+from runback.record.metrics import LARGEST, Point, number
 
 if TYPE_CHECKING:
     import sqlite3

@@ -119,13 +119,6 @@ def _fill(
             latest[run_id][key] = math.nan if value is None else value
 
 
-def number(value: float, is_nan: object) -> float:
-    """Return what was logged of a row's value, as NUMBER does in SQL."""
-    if is_nan:
-        return math.nan
-    return math.copysign(math.inf, value) if abs(value) >= LARGEST else value
-
-
 def count(connection: sqlite3.Connection, stages: Sequence[str], experiment: str | None) -> int:
     """Return how many runs there are."""
     where, values = _condition(stages, experiment)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from runback.errors import StoreError
-from runback.record.metrics import LARGEST
+from runback.record.metrics import point
 from runback.store.leftovers import PENDING
 from runback.store.models import READY
 from runback.store.tags import BEST_TAG, PRIMARY_TAG
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from runback.record.checkpoint import PrimaryMetric
+    from runback.record.primary import PrimaryMetric
 
 CHECKPOINT = "checkpoint"
 # As long as MLflow's writers wait.
@@ -95,7 +95,8 @@ class Log:
         """Log metrics, and the best value if this is it; a model is ready from then on."""
         now_ms = _now_ms()
         fixed = {"now": now_ms, "step": step, "run": self.run_id, "model": model_id}
-        rows = [{**fixed, "key": key, **_stored(value)} for key, value in metrics.items()]
+        points = [point(key, value, now_ms, step) for key, value in metrics.items()]
+        rows = [{**fixed, "key": p.key, "value": p.value, "is_nan": p.is_nan} for p in points]
         with self._writing() as connection:
             connection.executemany(_POINT, rows)
             connection.executemany(_LATEST, rows)
@@ -159,13 +160,6 @@ def best_of(
     if not math.isfinite(value):
         return None
     return {"value": value, "step": step, "model_id": model_id}
-
-
-def _stored(value: float) -> dict[str, float | int]:
-    """Return a value as MLflow's tables have it: NaN as 0 and a mark, infinity as the largest."""
-    if math.isnan(value):
-        return {"value": 0.0, "is_nan": 1}
-    return {"value": max(-LARGEST, min(LARGEST, value)), "is_nan": 0}
 
 
 def _now_ms() -> int:

@@ -7,11 +7,14 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from runback.record.primary import MAXIMIZE
 from runback.store.listing import NUMBER
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
+
+    from runback.record.primary import PrimaryMetric
 
 # LoggedModelStatus of MLflow: what is PENDING or FAILED has no files to rely on.
 READY = 2
@@ -68,8 +71,13 @@ def _add_metrics(connection: sqlite3.Connection, found: dict[str, Model], wanted
             model.metrics[name] = math.nan if value is None else value
 
 
-def best(found: Sequence[Model], metric: str, highest: bool) -> Model | None:
-    """Return the model with the best value of the metric, of equals the first; it is finite."""
-    sign = -1 if highest else 1
-    known = [m for m in found if math.isfinite(m.metrics.get(metric, math.nan))]
-    return min(known, key=lambda model: sign * model.metrics[metric], default=None)
+def ranked(found: Sequence[Model], metric: PrimaryMetric) -> list[Model]:
+    """Return the models with a finite value of the metric, the best first, equals as they come."""
+    sign = -1 if metric.goal == MAXIMIZE else 1
+    known = [m for m in found if math.isfinite(m.metrics.get(metric.name, math.nan))]
+    return sorted(known, key=lambda model: sign * model.metrics[metric.name])
+
+
+def best(found: Sequence[Model], metric: PrimaryMetric) -> Model | None:
+    """Return the model with the best finite value of the metric, of equals the first."""
+    return next(iter(ranked(found, metric)), None)
