@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runback.cli.shared import RUN, json_option, print_json, quiet_option, show_first, store_option
+from runback.cli.table import flat
 from runback.runs import checkout as verb
 from runback.runs.stored import BEST, LATEST
 from runback.store.find import find_id
@@ -79,7 +80,7 @@ def checkout(
     if as_json:
         print_json(_plain(done))
     elif quiet:
-        click.echo(_line(_shown(done.folder)))
+        click.echo(flat(_shown(done.folder)))
     else:
         _show(done)
     return 0
@@ -105,7 +106,7 @@ def _plain(done: Checkout) -> dict[str, Any]:
 
 
 def _show(done: Checkout) -> None:
-    click.echo(_line(_shown(done.folder)))
+    click.echo(flat(_shown(done.folder)))
     if done.code:
         count = "1 file" if len(done.code) == 1 else f"{len(done.code)} files"
         click.echo(f"  code: {count}")
@@ -113,9 +114,9 @@ def _show(done: Checkout) -> None:
         step = done.checkpoint.model.step
         of = "" if step is None else f" of step {step}"
         instead = " (the code had one of that name)" if done.replaced else ""
-        click.echo(f"  checkpoint{of}: {_line(done.checkpoint_at)}{instead}")
+        click.echo(f"  checkpoint{of}: {flat(done.checkpoint_at)}{instead}")
     if command := _command(done):
-        click.echo(f"  it was run by: {_line(command)}")
+        click.echo(f"  it was run by: {flat(command)}")
     if done.skipped:
         say(f"without its checkpoint: {printable(done.skipped)}")
     if done.code:
@@ -136,7 +137,3 @@ def _shown(folder: Path) -> str:
     """Return a folder as it can be typed here."""
     here = Path(os.path.normpath(folder))
     return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else str(here)
-
-
-def _line(text: str) -> str:
-    return printable(text).replace("\n", "\\n")

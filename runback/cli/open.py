@@ -102,7 +102,7 @@ def _show(artifact: Artifact, only_path: bool, external: bool, as_json: bool) ->
         elif external:
             _open_outside(artifact.file)
         elif only_path or (is_terminal() and not artifact.is_text()):
-            click.echo(printable(str(artifact.file)).replace("\n", "\\n"))
+            click.echo(flat(str(artifact.file)))
         elif is_terminal():
             for block in codecs.iterdecode(
                 iter(lambda: file.read(BLOCK_BYTES), b""), "utf-8", "replace"

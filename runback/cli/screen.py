@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runback.cli.braille import Canvas
+from runback.cli.table import flat
 from runback.terminal import printable
 
 if TYPE_CHECKING:
@@ -187,6 +188,6 @@ def _number(value: float) -> str:
 
 def _cut(text: str, screen: Screen, indent: int = 0) -> str:
     """Return a text from anywhere as one line that fits."""
-    text = printable(text).replace("\n", "\\n")
+    text = flat(text)
     room = max(NARROWEST, screen.width) - indent
     return text if len(text) <= room else f"{text[: room - 1]}…"
