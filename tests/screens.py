@@ -7,13 +7,14 @@ import os
 import pty
 import re
 import struct
+import subprocess
 import sys
 import termios
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import REPOSITORY
+from conftest import REPOSITORY, plain_environ
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\x1b[()][A-Z0-9]")
 
@@ -70,3 +71,22 @@ def run(
         output += part
     os.close(terminal)
     return Screen(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode())
+
+
+def loaded(cwd: Path, *words: str) -> set[str]:
+    """Return the packages that `runback WORDS` has loaded when it is done."""
+    code = (
+        "import sys; from runback.cli import runback\n"
+        "runback.main(sys.argv[1:], standalone_mode=False)\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=cwd,
+        env=plain_environ(),
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    assert done.returncode == 0, done.stderr
+    return {name.split(".")[0] for name in done.stderr.splitlines()[-1].split()}

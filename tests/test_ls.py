@@ -19,7 +19,7 @@ import pytest
 import training
 from conftest import plain_environ
 from records import make_record, make_store, query, run_index
-from screens import on_terminal
+from screens import loaded, on_terminal
 
 from runback.record.metrics import LARGEST, Point
 from runback.store import running
@@ -487,17 +487,9 @@ READS = [("ls",), ("ps",), ("show", "@latest"), ("best", "-m", "val_accuracy"), 
 
 @pytest.mark.parametrize("words", READS, ids=" ".join)
 def test_reading_imports_nothing_heavy(root: Path, words: tuple[str, ...]) -> None:
-    code = (
-        "import sys; from runback.cli import runback\n"
-        f"runback.main({list(words)!r}, standalone_mode=False)\n"
-        "print(*sys.modules, file=sys.stderr)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, env=plain_environ(), capture_output=True, text=True
-    )
-    loaded = {name.split(".")[0] for name in done.stderr.split()}
-    assert not loaded & {"mlflow", "numpy", "pandas", "rich", "matplotlib", "sqlalchemy"}
-    assert {"click", "sqlite3"} <= loaded
+    found = loaded(root, *words)
+    assert not found & {"mlflow", "numpy", "pandas", "rich", "matplotlib", "sqlalchemy"}
+    assert {"click", "sqlite3"} <= found
 
 
 def test_cost_of_ls_and_show_does_not_grow_with_points(tmp_path: Path, template: Path) -> None:
