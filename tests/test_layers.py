@@ -46,15 +46,22 @@ ALLOWED = {
         *("capture", "checkpoints", "errors", "launch", "locked", "record", "runs", "store"),
         *("terminal", "tracking"),
     },
-    "keras": {"checkpoints", "errors"},
-    "lightning": {"checkpoints", "errors"},
+    "ledger": {"capture", "digests", "errors", "ledger", "record"},
+    "keras": {"checkpoints", "errors", "ledger"},
+    "lightning": {"checkpoints", "errors", "ledger"},
+    "evidence": {"digests", "errors", "evidence", "record", "store"},
+    "replay": {
+        *("capture", "errors", "evidence", "launch", "locked", "record", "remote", "replay"),
+        *("runs", "store", "terminal"),
+    },
+    "frozen": {"errors", "frozen", "launch", "locked", "record", "replay", "runs", "store"},
     "keepsake": {"errors", "keepsake", "locked", "record", "store"},
     "cli": {
-        *("cli", "environment", "errors", "keepsake", "launch", "record", "remote", "runs"),
-        *("store", "terminal", "ui", "__version__"),
+        *("cli", "environment", "errors", "evidence", "frozen", "keepsake", "launch", "record"),
+        *("remote", "replay", "runs", "store", "terminal", "ui", "__version__"),
     },
     "__main__": {"cli"},
-    "__init__": {"checkpoints", "runs"},
+    "__init__": {"checkpoints", "ledger", "runs"},
 }
 PRINTING = {"cli", "terminal", "launch"}
 

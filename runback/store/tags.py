@@ -10,3 +10,6 @@ PRIMARY_TAG = "runback.primary_metric"
 BEST_TAG = "runback.best"
 # What a replay found.
 VERDICT_TAG = "runback.verdict"
+# Of a run that is a replay: the original's id, and which attempt at it this was.
+REPLAY_OF_TAG = "runback.replay_of"
+ATTEMPT_TAG = "runback.replay"

@@ -1,0 +1,1 @@
+"""Compare two recorded runs, part by part, and say what was compared."""

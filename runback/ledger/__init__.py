@@ -1,0 +1,1 @@
+"""Note, while a training goes on, what its weights, batches and generators are."""

@@ -1,0 +1,1 @@
+"""Run a recorded run again from its record, and say whether it came out the same."""
