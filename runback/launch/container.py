@@ -115,10 +115,10 @@ def _mounts(root: Path, caller: Caller) -> list[str]:
         folders.append(git)
     if not _is_within(caller.cwd, root):
         folders.insert(0, caller.cwd)  # an outer folder first, so that it hides none
-    return [word for folder in folders for word in ("--mount", _bind(folder))]
+    return [word for folder in folders for word in ("--mount", bind(folder))]
 
 
-def _bind(folder: Path) -> str:
+def bind(folder: Path) -> str:
     """Return a --mount value; the engine reads it as CSV, so commas and quotes are quoted."""
     fields = io.StringIO()
     row = ["type=bind", f"source={folder}", f"target={folder}"]

@@ -1,0 +1,117 @@
+"""The folder of a replay: the code as it was recorded, beside what is known of the attempt.
+
+`replays/NAME-ID/` in the store's folder, which git and snapshots leave out: `code/`,
+`attempt.json`. One replay of a run at a time: whoever holds its lock is at work in it,
+and a kill lets go of it. What a killed one left is removed by the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runback.record import files
+from runback.replay.errors import AttemptGoesOn
+from runback.replay.original import part
+from runback.runs.checkout import CODE, Wish, checkout, safe_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from runback.replay.original import Original
+
+FOLDER, ABOUT = "replays", "attempt.json"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A replay that is being made. token: by which its runs are found. lock: an open handle."""
+
+    folder: Path
+    token: str
+    lock: int
+
+    @property
+    def code(self) -> Path:
+        return self.folder / "code"
+
+    def note(self, **facts: Any) -> None:
+        """Write down how far it is."""
+        known = files.read_json(self.folder / ABOUT)
+        files.write_json(self.folder / ABOUT, {**known, **facts})
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def place(original: Original) -> Path:
+    """Return the folder in which a run is replayed."""
+    run = original.run
+    return original.root / FOLDER / f"{safe_name(run.name, 'run')}-{run.short_id}"
+
+
+@contextlib.contextmanager
+def begun(original: Original, data: Mapping[str, Path]) -> Iterator[Attempt]:
+    """Give a new attempt with the recorded code laid out, every digest compared.
+
+    data: where declared data lies, by its recorded path: linked to where the code looks
+    for it. Raises AttemptGoesOn, RecordError (WrongDigest).
+    """
+    folder = place(original)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if not (folder.parent / ".gitignore").exists():
+        files.replace(folder.parent / ".gitignore", b"*\n")
+    with _locked(original, folder) as lock:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        attempt = Attempt(folder, secrets.token_hex(4), lock)
+        names = sorted(original.code.files)
+        about = {"replay_of": original.id, "attempt": attempt.token, "files": names}
+        files.write_json(folder / ABOUT, about)
+        checkout(original.root, original.id, Wish(only=CODE, to=attempt.code))
+        (folder / "work").mkdir()
+        _link(attempt.code, {**_beside(original), **data})
+        yield attempt
+
+
+@contextlib.contextmanager
+def _locked(original: Original, folder: Path) -> Iterator[int]:
+    """Hold the lock of the attempts at a run; the process that is started has it too."""
+    lock = os.open(folder.parent / f".{folder.name}.lock", os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AttemptGoesOn(original.id, folder) from None
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _beside(original: Original) -> dict[str, Path]:
+    """Return files that the snapshot has not and the training used, where they are now.
+
+    Modules that git ignores, and files too large for a snapshot. Of a record that came
+    from elsewhere none: no path of it is one of this machine.
+    """
+    if not original.is_own:
+        return {}
+    imported = part(part(original.manifest, "at_end"), "imported")
+    large = (name for name, why in original.code.left_out.items() if " bytes" in why)
+    root = Path(original.project)
+    return {name: root / name for name in (*imported, *large) if files.is_inside(name)}
+
+
+def _link(code: Path, wanted: Mapping[str, Path]) -> None:
+    """Link what is not in the snapshot into the code's folder, if it is there."""
+    for name, target in wanted.items():
+        path = code / name
+        if files.is_inside(name) and target.exists() and not os.path.lexists(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(target.absolute())

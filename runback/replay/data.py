@@ -1,0 +1,56 @@
+"""The data of a run: where it is now, and whether it is what was recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runback.capture import data
+from runback.replay.errors import DataGone
+from runback.replay.original import part
+from runback.store.identity import private_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runback.replay.original import Original
+
+
+def located(original: Original, given: Mapping[str, Path]) -> dict[str, Path]:
+    """Return where each declared path of the record is here.
+
+    given: what the user says of some; others too, which the record does not declare. A
+    path within the project is looked for in the project that was recorded, or in the
+    store's folder if that was on another machine.
+    """
+    root = Path(original.project) if original.is_own else original.root
+    found = {name: root / name for name in part(original.manifest, "data")}
+    return {**found, **given}
+
+
+def digests(original: Original, places: Mapping[str, Path]) -> dict[str, Any]:
+    """Return the present digests by recorded path. Raises DataGone: all of it at once."""
+    recorded = part(original.manifest, "data")
+    gone = [
+        _worded(name, places[name], about)
+        for name, about in recorded.items()
+        if isinstance(about, dict) and "digest" in about and not places[name].exists()
+    ]
+    if gone:
+        raise DataGone(original.id, gone)
+    cache = private_folder(original.root) / "digests.json"
+    found = data.describe(places.values(), Path("/"), cache)
+    by_path = {f"/{shown}".replace("//", "/"): about for shown, about in found.items()}
+    return {name: {**by_path[_normal(path)], "path": name} for name, path in places.items()}
+
+
+def _normal(path: Path) -> str:
+    import os
+
+    return os.path.normpath(path.absolute())
+
+
+def _worded(name: str, place: Path, about: Mapping[str, Any]) -> str:
+    size = about.get("size_bytes")
+    count = about.get("files")
+    return f"{name}: was at {place}, {count} files, {size} bytes, {about.get('digest')}"

@@ -1,0 +1,58 @@
+"""Word what starts a command in an environment: as a process here, or in a container."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runback.launch import container, venv
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runback.replay.environment import Environment
+    from runback.replay.original import Original
+
+
+def line(
+    chosen: Environment,
+    original: Original,
+    code: Path,
+    words: Sequence[str],
+    folder: Path,
+    environ: Mapping[str, str],
+    mounted: Sequence[Path] = (),
+    extra: Sequence[str] = (),
+) -> tuple[list[str], dict[str, str]]:
+    """Return the command that is started, and its variables.
+
+    mounted: folders outside of the project that a container has to see. extra: arguments
+    of the engine's `run`.
+    """
+    if chosen.engine is None:
+        prefix = Path(chosen.python).parent.parent
+        is_venv = (prefix / "pyvenv.cfg").is_file()
+        return list(words), venv.variables(prefix, environ) if is_venv else dict(environ)
+    caller = container.this_caller(code, folder)
+    given = container.with_origin(environ, chosen.image)
+    seen = [original.root, *(path for path in mounted if not path.is_relative_to(original.root))]
+    options = [word for path in dict.fromkeys(seen) for word in ("--mount", container.bind(path))]
+    # A name without a value: the engine's command reads it from its own environment.
+    options += [word for name in _handed_over(original, environ) for word in ("--env", name)]
+    return (
+        container.run_command(
+            *(chosen.engine, chosen.image, code, caller, given),
+            gpu=bool(chosen.engine.gpu),
+            extra=[*options, *extra],
+            command=words,
+        ),
+        given,
+    )
+
+
+def _handed_over(original: Original, environ: Mapping[str, str]) -> list[str]:
+    """Return the variables of a replay, which the container has to have; not the machine's own."""
+    recorded = original.command.get("environ")
+    names = {*(recorded if isinstance(recorded, dict) else {})}
+    ours = {name for name in environ if name.startswith(("RUNBACK_", "_MLFLOW", "MLFLOW_"))}
+    return sorted((names | ours) & environ.keys() - {"PYTHONPATH", "LD_LIBRARY_PATH"})
