@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
+import runback.lightning
 import train
 from runback import determinism
 from runback.digests import digest_tensors
@@ -99,6 +100,7 @@ def fit(config: train.Config) -> tuple[pl.Trainer, determinism.Switches]:
         max_epochs=config.epochs,
         devices=1,  # several would start a process each, and a run each
         deterministic=True,
+        callbacks=[runback.lightning.LedgerCallback()],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,

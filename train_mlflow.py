@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 
+import runback.keras
 import train
 from runback.terminal import ended
 from runback.tracking import tracked_run
@@ -23,7 +24,7 @@ def main() -> None:
         # The model is logged below: autolog would spend 6 s on inferring its requirements.
         mlflow.keras.autolog(log_models=False)
         mlflow.log_params(dataclasses.asdict(config))
-        result = train.train(config)
+        result = train.train(config, callbacks=[runback.keras.LedgerCallback()])
 
         mlflow.log_dict(result.switches, "determinism.json")
         mlflow.log_figure(train.accuracy_figure(result.history), "accuracy.png")

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runback import runs
     from runback.checkpoints import Checkpoint, Experiment, init, resume
+    from runback.ledger import epochs
 
 __version__ = "0.1.0"
-__all__ = ["Checkpoint", "Experiment", "__version__", "init", "resume", "runs"]
+__all__ = ["Checkpoint", "Experiment", "__version__", "epochs", "init", "resume", "runs"]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,6 +27,8 @@ def __getattr__(name: str) -> Any:
 
     if name in ("keras", "lightning", "runs"):
         return import_module(f"runback.{name}")
+    if name == "epochs":
+        return import_module("runback.ledger").epochs
     if name in __all__:
         return getattr(import_module("runback.checkpoints"), name)
     raise AttributeError(f"module 'runback' has no attribute {name!r}")

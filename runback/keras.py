@@ -1,4 +1,4 @@
-"""Keep checkpoints of a Keras training, whichever backend it runs on.
+"""Keep checkpoints and the ledger of a Keras training, whichever backend it runs on.
 
     callback = runback.keras.CheckpointCallback(primary_metric=("val_loss", "minimize"))
     model.fit(x, y, callbacks=[callback])
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from runback.checkpoints.callback import Keeper
 from runback.checkpoints.errors import CheckpointFailed
+from runback.ledger.keras_fit import KerasFit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,14 +31,45 @@ WEIGHTS = ".weights.h5"
 _BEGUN = threading.local()
 
 
-class _Hooks:
+class _Ledger:
+    """Note digests of the weights, the generators and the data of a fit in the run's ledger.
+
+    At its beginning and after each epoch; with RUNBACK_LEDGER=step after each step too,
+    with RUNBACK_LEDGER=off never. The training's own numbers are not touched.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fit = KerasFit()
+        if self._fit.has_steps:  # Keras takes a longer way where a callback asks for each batch
+            setattr(self, "on_train_batch_end", self._on_step)  # noqa: B010
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._fit.begin()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._fit.epoch_begins(_model_of(self), epoch)
+
+    def _on_step(self, batch: int, logs: Any = None) -> None:
+        self._fit.step(_model_of(self))
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._fit.epoch(_model_of(self), epoch)
+
+
+def _model_of(callback: Any) -> Any:
+    return callback.model  # Keras sets it
+
+
+class _Hooks(_Ledger):
     """Keep the model at the end of every `period`th epoch, with the epoch's metrics.
 
     filepath: the name that the file has in the store; Keras saves by its suffix (.keras,
     .weights.h5). primary_metric: name and goal ("minimize" or "maximize"), by which the
     best checkpoint is told. params: logged at the start. save_weights_only: without the
     optimizer's state, so that a training cannot go on from it to the bit. Joins the run
-    that is active, or starts one and ends it with the training.
+    that is active, or starts one and ends it with the training. Notes the ledger too,
+    where no LedgerCallback does.
     """
 
     def __init__(
@@ -59,15 +91,17 @@ class _Hooks:
             _end_failed()
             _BEGUN.keeper = self._keeper
         self._keeper.begin()
+        super().on_train_begin(logs)
         atexit.unregister(_end_failed)
         atexit.register(_end_failed)  # before the handlers of the run's, which take it for whole
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        super().on_epoch_end(epoch, logs)
         if not self._keeper.is_due(epoch):
             return
         with tempfile.TemporaryDirectory(prefix="runback-") as folder:
             path = Path(folder) / self._keeper.name
-            model: Any = getattr(self, "model")  # noqa: B009 - Keras sets it
+            model = _model_of(self)
             (model.save_weights if self._save_weights_only else model.save)(path)
             self._keeper.keep(path, epoch, logs or {})
 
@@ -91,18 +125,21 @@ def _is_inside_another() -> bool:
 
 if TYPE_CHECKING:
     CheckpointCallback = _Hooks
+    LedgerCallback = _Ledger
+
+_HOOKS = {"CheckpointCallback": _Hooks, "LedgerCallback": _Ledger}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "CheckpointCallback":
-        return _made()
+    if name in _HOOKS:
+        return _made(name)
     raise AttributeError(f"module 'runback.keras' has no attribute {name!r}")
 
 
 @functools.cache
-def _made() -> type:
+def _made(name: str) -> type:
     """Make the class when Keras is needed, not when this module is imported."""
     from keras.callbacks import Callback
 
-    names = {"__module__": __name__, "__doc__": _Hooks.__doc__}
-    return type("CheckpointCallback", (_Hooks, Callback), names)
+    hooks = _HOOKS[name]
+    return type(name, (hooks, Callback), {"__module__": __name__, "__doc__": hooks.__doc__})

@@ -1,4 +1,4 @@
-"""Keep checkpoints of a Lightning training: of `pytorch_lightning` and of `lightning`.
+"""Keep checkpoints and the ledger of a Lightning training: `pytorch_lightning`, `lightning`.
 
     callback = runback.lightning.CheckpointCallback(primary_metric=("val_loss", "minimize"))
     pl.Trainer(callbacks=[callback]).fit(module, loader)
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from runback.checkpoints.callback import Keeper
 from runback.errors import PackageMissing
+from runback.ledger.lightning_fit import LightningFit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,13 +29,41 @@ if TYPE_CHECKING:
 PACKAGES = ("pytorch_lightning", "lightning.pytorch")
 
 
-class _Hooks:
+class _Ledger:
+    """Note digests of the weights, the batches and the generators of a fit in the run's ledger.
+
+    At its beginning and after each epoch (with the epoch's last batch); with
+    RUNBACK_LEDGER=step after each step too, with RUNBACK_LEDGER=off never. The training's
+    own numbers are not touched. Of several processes, the first notes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fit = LightningFit()
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._fit.begin(trainer, pl_module)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, index: int) -> None:
+        self._fit.batch(trainer, batch)
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, index: int
+    ) -> None:
+        self._fit.step(trainer)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self._fit.epoch(trainer)
+
+
+class _Hooks(_Ledger):
     """Keep the training at the end of every `period`th epoch, with `trainer.callback_metrics`.
 
     filepath: the name that the file has in the store. primary_metric: name and goal
     ("minimize" or "maximize"), by which the best checkpoint is told. params: logged at
     the start. Joins the run that is active, or starts one and ends it with the training:
-    FINISHED, FAILED or KILLED. Of several processes, the first keeps.
+    FINISHED, FAILED or KILLED. Of several processes, the first keeps. Notes the ledger
+    too, where no LedgerCallback does.
     """
 
     def __init__(
@@ -52,6 +81,7 @@ class _Hooks:
             self._keeper.begin()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
         if not self._keeper.is_due(trainer.current_epoch):
             return
         zero = trainer.is_global_zero
@@ -75,12 +105,16 @@ class _Hooks:
 
 if TYPE_CHECKING:
     CheckpointCallback = _Hooks
+    LedgerCallback = _Ledger
+
+# A class of Lightning's callbacks: one that is a Checkpoint stands in for ModelCheckpoint.
+_HOOKS = {"CheckpointCallback": (_Hooks, "Checkpoint"), "LedgerCallback": (_Ledger, "Callback")}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "CheckpointCallback":
+    if name in _HOOKS:
         loaded = [package for package in PACKAGES if package in sys.modules]
-        return _made(*(loaded or filter(_is_installed, PACKAGES)))
+        return _made(name, *(loaded or filter(_is_installed, PACKAGES)))
     raise AttributeError(f"module 'runback.lightning' has no attribute {name!r}")
 
 
@@ -89,10 +123,10 @@ def _is_installed(package: str) -> bool:
 
 
 @functools.cache
-def _made(*packages: str) -> type:
+def _made(name: str, *packages: str) -> type:
     """Make the class when Lightning is needed, not when this module is imported."""
     if not packages:
         raise PackageMissing("lightning", "runback.lightning")
-    bases = [importlib.import_module(f"{package}.callbacks").Checkpoint for package in packages]
-    names = {"__module__": __name__, "__doc__": _Hooks.__doc__}
-    return type("CheckpointCallback", (_Hooks, *bases), names)
+    hooks, base = _HOOKS[name]
+    bases = [getattr(importlib.import_module(f"{package}.callbacks"), base) for package in packages]
+    return type(name, (hooks, *bases), {"__module__": __name__, "__doc__": hooks.__doc__})

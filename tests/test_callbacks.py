@@ -276,4 +276,4 @@ def test_weights_alone_are_saved_under_the_name_that_keras_asks_for() -> None:
 
 def test_neither_lightning_is_installed() -> None:
     with pytest.raises(PackageMissing, match="lightning, not installed here"):
-        lightning._made()
+        lightning._made("CheckpointCallback")

@@ -39,13 +39,13 @@ class RunContext:
         return os.environ.get("RUNBACK_RECORD", "1") != "0"
 
     def tags(self) -> Mapping[str, str]:
-        """Return the tag of this process's runs, and look for a new one soon."""
+        """Return the tags of this process's runs, and look for a new one soon."""
         from runback.capture.recorder import Recorder
         from runback.store.tags import SESSION_TAG
 
         if self._recorder is None:
             self._recorder = Recorder()
-        return {SESSION_TAG: self._recorder.expect()}
+        return {SESSION_TAG: self._recorder.expect(), **_of_replay()}
 
     def _close(self) -> None:
         if self._recorder:
@@ -68,3 +68,13 @@ class RunContext:
         mask = self._unblocked.__dict__.pop("mask", None)
         if mask is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _of_replay() -> dict[str, str]:
+    """Return the tags of a run that is a replay: of which run, and which attempt at it."""
+    from runback.store.tags import ATTEMPT_TAG, REPLAY_OF_TAG
+
+    original = os.environ.get("RUNBACK_REPLAY")
+    if not original:
+        return {}
+    return {REPLAY_OF_TAG: original, ATTEMPT_TAG: os.environ.get("RUNBACK_REPLAY_ATTEMPT", "")}

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.capture import facts
+from runback.capture.ledger import QUEUE
 from runback.capture.output import LARGEST_BYTES, Lines
 from runback.capture.resuming import going_on
 from runback.capture.server import Server
 from runback.errors import RecordError
-from runback.record import fields, files, manifest, metrics, state
+from runback.record import fields, files, ledger, manifest, metrics, state
 from runback.record.state import State
 from runback.store import running
 from runback.store.complete import write_points
@@ -43,6 +44,8 @@ class Recording:
         self._hold: running.Hold | None = None
         self._lines = {"stdout": Lines(), "stderr": Lines()}
         self._next_s = 0.0
+        self._noted: list[bytes] = []
+        self._is_full = False
         self._missing: list[str] = []
 
     def begin(self) -> None:
@@ -132,6 +135,18 @@ class Recording:
         self._last = glimpse.last
         if glimpse.points or glimpse.rows != self._rows:
             self._write_state(glimpse)  # a rename: by it, an index sees that something is new
+        self._append_noted()
+
+    def _append_noted(self) -> None:
+        """Append what the training noted: before the run's end, as it was seen to have ended."""
+        noted, lacks = QUEUE.take(self.run_id)
+        self._noted += [] if self._is_full else noted
+        if self._noted and not ledger.append(self._record / files.LEDGER, self._noted):
+            self._is_full = True
+            lacks.append(f"{files.LEDGER}: it is full, and lacks the later steps")
+        self._noted = []
+        for reason in lacks:
+            self.note_missing(reason)
 
     def _write_state(self, glimpse: Glimpse) -> None:
         before = fields.of_rows(self._rows)
@@ -198,6 +213,7 @@ class Recording:
             not self.ended
             or glimpse.points
             or glimpse.rows != self._rows
+            or QUEUE.has(self.run_id)
             or self._listing != self._list()
         ):
             self._end(glimpse, how)

@@ -26,7 +26,8 @@ PASSED = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     *("CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "DO_NOT_TRACK", "PYTHONHASHSEED"),
     "XLA_FLAGS",
-    *("RUNBACK_DATA", "RUNBACK_HOST", "RUNBACK_IMAGE_ID", "RUNBACK_RECORD"),
+    *("RUNBACK_DATA", "RUNBACK_HOST", "RUNBACK_IMAGE_ID", "RUNBACK_LEDGER", "RUNBACK_RECORD"),
+    *("RUNBACK_REPLAY", "RUNBACK_REPLAY_ATTEMPT", "RUNBACK_REPLAY_FROM"),
 )
 # A mount over one of these, or over a folder that holds them, leaves no container.
 SYSTEM_FOLDERS = ("/opt/venv", "/usr/bin", "/etc/passwd", "/bin", "/lib", "/proc", "/sys", "/dev")

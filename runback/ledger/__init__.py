@@ -1,1 +1,7 @@
-"""Note, while a training goes on, what its weights, batches and generators are."""
+"""Note digests of a training while it goes on, so that a replay can say where it parted."""
+
+from __future__ import annotations
+
+from runback.ledger.loop import epochs
+
+__all__ = ["epochs"]

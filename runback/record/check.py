@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from runback.errors import RecordError
-from runback.record import archive, fields, files, manifest, metrics, pruned, state
+from runback.record import archive, fields, files, ledger, manifest, metrics, pruned, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +31,7 @@ def problems(
         known = {}
     yield from _state(record, run_id)
     yield from _points(record)
+    yield from _ledger(record)
     edits, damaged = fields.read_all(record)
     yield from map(_worded, damaged)
     for what in known.get("missing", ()):
@@ -86,6 +87,17 @@ def _points(record: Path) -> Iterator[str]:
         return  # nothing was logged; where something was, the manifest misses the file
     try:
         for _ in metrics.read(path):
+            pass
+    except RecordError as error:
+        yield _worded(error)
+
+
+def _ledger(record: Path) -> Iterator[str]:
+    path = record / files.LEDGER
+    if not os.path.lexists(path):
+        return  # of a training that noted none
+    try:
+        for _ in ledger.read(path):
             pass
     except RecordError as error:
         yield _worded(error)

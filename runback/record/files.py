@@ -25,7 +25,8 @@ RUN = "run.json"
 METRICS = "metrics.jsonl"
 OUTPUT = "output.log"
 CODE = "code.tar.gz"
-PARTS = (CODE, METRICS, OUTPUT, RUN)
+LEDGER = "ledger.jsonl"
+PARTS = (CODE, METRICS, OUTPUT, RUN, LEDGER)
 
 # A manifest names every package and file: some 100 bytes each.
 LARGEST_JSON_BYTES = 64_000_000

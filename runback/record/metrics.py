@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runback.errors import RecordError
 from runback.record import files
+from runback.record.append import append_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -89,32 +90,11 @@ def append(path: Path, points: Iterable[Point]) -> int:
 
     What a killed writer left of a line is cut off first. Raises OSError: then nothing is added.
     """
-    lines = [to_line(point) for point in points]
-    if not lines:
-        return 0
     # A key with a lone surrogate is not in MLflow's table, which is UTF-8.
-    content = ("\n".join(lines) + "\n").encode()
-    with files.open_end(path) as file:
-        cut_half_line(path, file.fileno())
-        size = os.fstat(file.fileno()).st_size
-        try:
-            while content:
-                content = content[file.write(content) :]
-            os.fsync(file.fileno())
-        except OSError:
-            os.ftruncate(file.fileno(), size)  # a full disk takes half: those would stand twice
-            raise
-    return len(lines)
-
-
-def cut_half_line(path: Path, handle: int) -> None:
-    """Cut off what stands behind the last line's end."""
-    size = os.fstat(handle).st_size
-    with path.open("rb") as file:
-        file.seek(max(0, size - LONGEST_LINE_BYTES))
-        tail = file.read()
-    if tail and not tail.endswith(b"\n"):
-        os.ftruncate(handle, size - len(tail) + tail.rfind(b"\n") + 1)
+    found = [to_line(point).encode() for point in points]
+    if found:
+        append_lines(path, found, LONGEST_LINE_BYTES)
+    return len(found)
 
 
 def read(path: Path) -> Iterator[list[Point]]:
