@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from runback.capture import loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 HIDDEN = "***"
 # Variables that change a training or say where it runs. Of MLFLOW_ only harmless names:
@@ -40,6 +40,11 @@ _SECRET = (
 SECRET = re.compile(_SECRET, re.IGNORECASE)
 # What a variable's name may say besides; in an option, "key" and "auth" are too common.
 SECRET_VARIABLE = re.compile(rf"{_SECRET}|(?:^|_)(?:key|auth|pass|pwd)(?:_|$)", re.IGNORECASE)
+# Nobody has looked at the names in a user's code: of those, no login of any kind.
+PRIVATE_VARIABLE = re.compile(
+    r"user(?:name)?$|login|cookie|session|cert|signature|webhook|(?:^|_)(?:dsn|pat|pin|sid|e?mail)(?:_|$)",
+    re.IGNORECASE,
+)
 # --max-tokens 4096 is a size.
 COUNT = re.compile(r"tokens", re.IGNORECASE)
 NUMBER = re.compile(r"[-+]?[0-9.]+(?:e[-+]?[0-9]+)?[kKmM]?")
@@ -73,13 +78,16 @@ def describe(
     project: Path,
     words: Sequence[str] | None = None,
     environ: Mapping[str, str] | None = None,
+    read: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return what started this process, so that it can be started again.
 
-    words, environ: instead of this process's own. `working_directory` is where the
-    command was given, and `script` the main program; both relative to the project
-    where they are in it. `redacted` names what was hidden.
+    words, environ: instead of this process's own. read: the variables that the code
+    reads. `working_directory` is where the command was given, and `script` the main
+    program; both relative to the project where they are in it. `redacted` names what
+    was hidden, `unset` the variables that the code reads and nobody had set.
     """
+    environ = os.environ if environ is None else environ
     argv, redacted = redact(sys.orig_argv if words is None else words)
     script = main_script()
     return {
@@ -90,7 +98,8 @@ def describe(
         "working_directory": _within(_start_folder(script), project),
         "notebook": in_notebook(),
         "pid": os.getpid(),
-        "environ": dict(variables(os.environ if environ is None else environ)),
+        "environ": dict(variables(environ, read)),
+        "unset": sorted(name for name in read if name not in environ and not _is_private(name)),
     }
 
 
@@ -120,12 +129,20 @@ def redact(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return kept, sorted(hidden)
 
 
-def variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the variables that matter to a training, in order, secrets removed."""
+def variables(environ: Mapping[str, str], read: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """Yield the variables that matter to a training, in order, secrets removed.
+
+    read: those that its code reads by name, of which the private ones are left out.
+    """
     for name, value in sorted(environ.items()):
         wanted = name in KEPT or name.startswith(KEPT_PREFIXES)
+        wanted = wanted or (name in read and not _is_private(name))
         if wanted and not SECRET_VARIABLE.search(name) and not name.startswith(NEVER_PREFIXES):
             yield name, _clean(value)
+
+
+def _is_private(name: str) -> bool:
+    return bool(SECRET_VARIABLE.search(name) or PRIVATE_VARIABLE.search(name))
 
 
 @functools.cache

@@ -7,12 +7,24 @@ import shutil
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback import __version__
-from runback.capture import command, data, fingerprint, machine, packages, randomness, snapshot
+from runback.capture import (
+    command,
+    consulted,
+    data,
+    edited,
+    fingerprint,
+    imported,
+    machine,
+    packages,
+    randomness,
+    snapshot,
+    threads,
+)
 from runback.record import files
 
 if TYPE_CHECKING:
@@ -24,16 +36,29 @@ SAME_LOOK_S = 5.0
 
 @dataclass
 class Facts:
-    """captured: parts of the manifest. archive: where code.tar.gz was written for these."""
+    """captured: parts of the manifest. archive: where code.tar.gz was written for these.
+
+    loaded, loaded_s: which files this process had loaded, and when that was looked at.
+    """
 
     project: Path
     snapshot: Snapshot
     captured: dict[str, Any]
     taken_s: float
     archive: Path | None = None
+    loaded: dict[str, Any] = field(default_factory=dict)
+    loaded_s: float = float("-inf")
 
     def is_fresh(self) -> bool:
         return time.monotonic() - self.taken_s < SAME_LOOK_S
+
+    def files_loaded(self) -> dict[str, Any]:
+        """Return which loaded files neither the packages nor the snapshot account for."""
+        if time.monotonic() - self.loaded_s > SAME_LOOK_S:
+            found = imported.describe(self.project, self.snapshot.files)
+            self.loaded = {"edited": edited.describe(), "imported": found}
+            self.loaded_s = time.monotonic()
+        return self.loaded
 
     def write_archive(self, path: Path) -> None:
         """Write the code; a copy, if the same code was written for the run before."""
@@ -67,7 +92,7 @@ def gather(before: Facts | None) -> Facts:
         "recorded_by": "capture",
         "runback": __version__,
         "tracking": {"mlflow": _mlflow_version()},
-        "command": command.describe(project),
+        "command": command.describe(project, read=consulted.names(taken.files)),
         "code": code,
         "environment": before.captured["environment"] if before else packages.describe(),
         "machine": before.captured["machine"] if before else machine.describe(),
@@ -81,12 +106,15 @@ def _mlflow_version() -> str:
     return str(getattr(sys.modules.get("mlflow.version"), "VERSION", ""))
 
 
-def at_end() -> dict[str, Any]:
+def at_end(begun: Facts) -> dict[str, Any]:
     """Return what can only be known when the frameworks have been loaded and used."""
     return {
         "randomness": randomness.describe(),
         "libraries": machine.loaded_libraries(),
         "numerics": fingerprint.compute(),
+        "threads": threads.counts(),
+        "usable_cores": machine.usable_cores(),
+        **begun.files_loaded(),
     }
 
 

@@ -32,7 +32,11 @@ INSTALLED = {
     "site-packages": "installed packages",
 }
 # Without a .gitignore to say so.
-WALK_SKIPPED = {*RESULTS, *INSTALLED, "build", "checkouts", "dist", "outputs", "venv", "env"}
+WALK_SKIPPED = {
+    *RESULTS,
+    *INSTALLED,
+    *("build", "checkouts", "dist", "env", "outputs", "replays", "venv"),
+}
 SOURCE_SUFFIXES = {
     *(".py", ".pyi", ".pyx", ".pxd", ".ipynb", ".sh", ".bash", ".r", ".jl", ".sql"),
     *(".yaml", ".yml", ".toml", ".json", ".jsonnet", ".cfg", ".ini", ".conf", ".gin"),

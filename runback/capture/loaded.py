@@ -47,6 +47,20 @@ def call(name: str, path: str) -> Any:
         return None
 
 
+def files() -> set[str]:
+    """Return the absolute paths of the files that modules were imported from."""
+    found = set[str]()
+    for entry in list(sys.modules.values()):
+        try:
+            # Not getattr, which may import: of a lazy module, and of some that stand in for one.
+            path = object.__getattribute__(entry, "__dict__").get("__file__")
+        except AttributeError:
+            continue
+        if isinstance(path, str) and path.startswith("/") and type(entry).__name__ != "_LazyModule":
+            found.add(path)
+    return found
+
+
 def plain(value: object) -> str | int | float | bool | None:
     """Return a value as JSON knows it."""
     return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -41,7 +41,7 @@ def describe() -> dict[str, Any]:
         "architecture": platform.machine(),
         "cpu": _processor(),
         "cores": os.cpu_count(),
-        "usable_cores": _usable_cores(),
+        "usable_cores": usable_cores(),
         "cpu_limit": _cpu_limit(),
         "memory_bytes": _memory(),
         "memory_limit_bytes": _memory_limit(),
@@ -58,7 +58,7 @@ def loaded_libraries() -> dict[str, list[str]]:
     true one. A library that two packages each brought is there twice.
     """
     found = dict[str, set[str]]()
-    for path in _mapped():
+    for path in mapped():
         if match := LIBRARIES.fullmatch(PurePosixPath(path).name):
             found.setdefault(match[1], set()).add(PurePosixPath(os.path.realpath(path)).name)
     return {name: sorted(found[name]) for name in sorted(found)}
@@ -85,7 +85,8 @@ def _processor() -> dict[str, Any] | None:
     }
 
 
-def _usable_cores() -> int | None:
+def usable_cores() -> int | None:
+    """Return on how many cores this process may run."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
@@ -155,7 +156,7 @@ def _gpu(row: list[str]) -> dict[str, Any]:
     return {"name": name, "uuid": uuid, "memory_bytes": memory_bytes, "driver": driver}
 
 
-def _mapped() -> Iterator[str]:
+def mapped() -> Iterator[str]:
     """Yield each file that is mapped into this process, once."""
     seen = set[str]()
     for line in _text(PROC / "self/maps").splitlines():

@@ -40,6 +40,7 @@ def describe(prefix: Path | None = None, path: Sequence[str] | None = None) -> d
 def installed(path: Sequence[str]) -> dict[str, str]:
     """Return `version sha256:…` (of RECORD) by normalised name; the first on the path wins.
 
+    Without the scripts that RECORD lists: they hold the path of their environment.
     `version` alone where there is no RECORD, `version editable` where the package's
     code lies elsewhere and RECORD says nothing about it.
     """
@@ -94,7 +95,11 @@ def _record(about: str) -> str:
     direct = _bytes(Path(about, "direct_url.json")) or b""
     if b'"editable":true' in direct.replace(b" ", b""):
         return "editable"
-    return _digest(Path(about, "RECORD")) or ""
+    record = _bytes(Path(about, "RECORD"))
+    if record is None:
+        return ""
+    lines = record.splitlines(keepends=True) if b"../" in record else [record]
+    return _sha256(b"".join(line for line in lines if not line.startswith(b"../")))
 
 
 def _version(about: Path) -> str:
@@ -106,7 +111,11 @@ def _version(about: Path) -> str:
 
 def _digest(path: Path) -> str | None:
     data = _bytes(path)
-    return None if data is None else "sha256:" + hashlib.sha256(data).hexdigest()
+    return None if data is None else _sha256(data)
+
+
+def _sha256(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def _bytes(path: Path) -> bytes | None:

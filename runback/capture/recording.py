@@ -163,10 +163,11 @@ class Recording:
                 self._append_output(rest)
         self._grow(glimpse)
         self._mend_metrics()
+        assert self.facts is not None
         self._manifest |= {
             "data": self._data.wait(),
             "ended": {"by": how},
-            "at_end": facts.at_end(),
+            "at_end": facts.at_end(self.facts),
         }
         artifacts = self._record.parent
         found = {} if self._spool else manifest.digests(artifacts)

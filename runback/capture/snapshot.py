@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from runback.capture import git, leaving
+from runback.capture import git, leaving, replayed
 from runback.capture.reading import CodeFile, Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["CodeFile", "Snapshot", "describe", "project_root", "take", "write_archive"]
 
@@ -42,11 +42,13 @@ def project_root(cwd: Path, script: Path | None) -> Path:
 
     The repository of the script's folder (of cwd, where there is no script, or it is
     an installed program), or else the nearest folder that looks like a project's, or
-    else that folder itself. A checkout in there is a project of its own. Never the home
-    directory or / because of what lies there.
+    else that folder itself. A checkout in there, or the code that a replay laid out, is a
+    project of its own. Never the home directory or / because of what lies there.
     """
     script = script.resolve() if script else None
     folder = script.parent if script and not _is_installed(script) else cwd.resolve()
+    if laid_out := replayed.root(folder):
+        return laid_out
     too_wide = {Path(os.path.expanduser("~")).resolve(), Path("/")} - {folder}  # noqa: PTH111
     top, checkout = git.top_level(folder), _checkout(folder)
     if checkout and not (top and top.is_relative_to(checkout)):
@@ -72,14 +74,12 @@ def _checkout(folder: Path) -> Path | None:
 def take(root: Path) -> Snapshot:
     """Read the code under `root` as it is now; raises nothing for what cannot be read."""
     root = root.resolve()
+    if replayed.root(root) == root:
+        return _read(root, replayed.files(root), {}, tracked=True)
     top = git.top_level(root)
     found = git.listing(root) if top else None
     if top is None or found is None or not (found.tracked or found.untracked):
-        paths, left_out = leaving.walk(root)
-        reader = Reader(root, left_out=left_out)
-        for path in paths:
-            reader.add(path, tracked=False)
-        return Snapshot(reader.files, reader.left_out, None)
+        return _read(root, *leaving.walk(root), tracked=False)
     reader, settings = Reader(root), git.settings(root)
     _take_listed(reader, top, found, git.keeps_modes(settings))
     about = git.facts(root, top, found) | {"remote": git.remote(settings)}
@@ -88,6 +88,14 @@ def take(root: Path) -> Snapshot:
         dirty_files = sorted({*about["dirty_files"], *new})
         about |= {"dirty": bool(dirty_files), "dirty_files": dirty_files[: git.DIRTY_MAX]}
     return Snapshot(reader.files, reader.left_out, about)
+
+
+def _read(root: Path, paths: Iterable[str], left_out: dict[str, str], tracked: bool) -> Snapshot:
+    """Read these files, where git has no say."""
+    reader = Reader(root, left_out=left_out)
+    for path in paths:
+        reader.add(path, tracked)
+    return Snapshot(reader.files, reader.left_out, None)
 
 
 def describe(snapshot: Snapshot, root: Path) -> dict[str, Any]:

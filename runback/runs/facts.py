@@ -139,6 +139,7 @@ def _software(found: Any) -> Values:
 def _command(found: Any) -> Values:
     """Return the words of a command without the path of its program, which is a place."""
     values = _flat(found)
+    values.pop("unset", None)  # it follows from the code and the other variables
     argv = found.get("argv")
     if isinstance(argv, list) and argv and all(isinstance(word, str) for word in argv):
         values["argv"] = shlex.join(argv[1:])
