@@ -1,0 +1,177 @@
+"""Compare archives member by member: their times, order and compression are set aside."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from runback.evidence.case import DEEPEST, CannotLook
+from runback.evidence.finding import DIFFERENT, EXTRA, MISSING, SAME
+
+if TYPE_CHECKING:
+    from runback.evidence.case import Case
+    from runback.evidence.finding import Finding
+
+MEMBERS_MAX = 100_000
+# An archive of a few bytes can hold any number of zeros.
+LARGEST_BYTES = 20_000_000_000
+_IN_MEMORY = 16_000_000
+_BLOCK = 1 << 20
+_WRONG = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, OSError, EOFError),
+    *(RuntimeError, NotImplementedError, ValueError),
+)
+
+Look = Callable[["Case"], Iterator["Finding"]]
+
+
+@dataclass(frozen=True)
+class Member:
+    """mark: what tells members of one name and content apart: a link's target, the mode."""
+
+    open: Callable[[], Any]
+    mark: str = ""
+
+
+def zipped(case: Case, look: Look) -> Iterator[Finding]:
+    """Yield what is found of two zip files. `look` looks into members that differ."""
+    with ExitStack() as stack:
+        try:
+            both = [_zip(stack.enter_context(zipfile.ZipFile(f))) for f in _files(case)]
+        except _WRONG as error:
+            raise CannotLook(f"differs in its bytes, and is no zip file: {error}"[:200]) from error
+        yield from _compared(case, both[0], both[1], look)
+
+
+def tarred(case: Case, look: Look) -> Iterator[Finding]:
+    """Yield what is found of two tar files, compressed or not."""
+    with ExitStack() as stack:
+        try:
+            both = [_tar(stack.enter_context(tarfile.open(fileobj=f))) for f in _files(case)]
+        except _WRONG as error:
+            raise CannotLook(f"differs in its bytes, and is no tar file: {error}"[:200]) from error
+        yield from _compared(case, both[0], both[1], look)
+
+
+def gzipped(case: Case, look: Look) -> Iterator[Finding]:
+    """Yield what is found of two files that gzip compressed."""
+    name = case.file.removesuffix(".gz")
+    members = [{name: Member(partial(gzip.GzipFile, fileobj=f))} for f in _files(case)]
+    yield from _compared(case, members[0], members[1], look)
+
+
+def _files(case: Case) -> tuple[BinaryIO, BinaryIO]:
+    if case.depth >= DEEPEST:
+        raise CannotLook("differs, and is an archive in too many others: not looked into")
+    case.recorded.seek(0)
+    case.replayed.seek(0)
+    return case.recorded, case.replayed
+
+
+def _zip(archive: zipfile.ZipFile) -> dict[str, Member]:
+    found = {}
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    _refuse(len(infos), len({info.filename for info in infos}), sum(i.file_size for i in infos))
+    for info in infos:
+        found[info.filename] = Member(partial(archive.open, info))
+    return found
+
+
+def _tar(archive: tarfile.TarFile) -> dict[str, Member]:
+    found, size, count = {}, 0, 0
+    for info in archive:
+        count, size = count + 1, size + info.size
+        _refuse(count, count, size)
+        mark = f"{info.type!r} {info.mode:o} {info.linkname}"
+        opened = partial(archive.extractfile, info) if info.isreg() else tempfile.TemporaryFile
+        if info.name in found:
+            _refuse(2, 1, 0)
+        found[info.name] = Member(opened, mark)
+    return found
+
+
+def _refuse(members: int, names: int, size: int) -> None:
+    if members > MEMBERS_MAX or size > LARGEST_BYTES:
+        raise CannotLook("differs, and is too large an archive: not looked into")
+    if names < members:
+        raise CannotLook("differs, and has two members of one name: not looked into")
+
+
+def _compared(
+    case: Case, recorded: dict[str, Member], replayed: dict[str, Member], look: Look
+) -> Iterator[Finding]:
+    """Yield what is found of members that differ, and one finding of those that do not."""
+    same: list[Finding] = []
+    for name in sorted(recorded.keys() | replayed.keys()):
+        one, other = recorded.get(name), replayed.get(name)
+        if one is None or other is None:
+            yield case.named(name).finding(EXTRA if one is None else MISSING)
+            continue
+        for finding in _member(case, name, one, other, look):
+            if finding.status == SAME:
+                same.append(finding)
+            else:
+                yield finding
+    if same:
+        details = dict.fromkeys(finding.detail for finding in same if finding.detail)
+        count = sum(finding.count for finding in same)
+        yield case.finding(SAME, count=count, detail="; ".join(details)[:500])
+
+
+def _member(case: Case, name: str, one: Member, other: Member, look: Look) -> Iterator[Finding]:
+    inside = case.named(name)
+    if one.mark != other.mark:
+        yield inside.finding(DIFFERENT, recorded=one.mark, replayed=other.mark, differing=1)
+        return
+    with ExitStack() as stack:
+        try:
+            a, b = (stack.enter_context(_unpacked(member.open())) for member in (one, other))
+        except _WRONG as error:
+            raise CannotLook(f"{name} cannot be unpacked: {error}"[:200]) from error
+        size = same_bytes(a, b)
+        if size is not None:
+            yield inside.finding(SAME, count=size)
+        else:
+            yield from look(
+                replace(inside, recorded=a, replayed=b, file=_base(name), depth=case.depth + 1)
+            )
+
+
+def _base(name: str) -> str:
+    return re.split(r"[/\\]", name)[-1]
+
+
+def _unpacked(source: BinaryIO) -> Any:
+    """Return the content as a file that can be sought in. Raises CannotLook: it is too large."""
+    file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115, closed by the caller
+    size = 0
+    with source:
+        while block := source.read(_BLOCK):
+            size += len(block)
+            if size > LARGEST_BYTES:
+                raise CannotLook("differs, and unpacks to too much: not looked into")
+            file.write(block)
+    return file
+
+
+def same_bytes(one: BinaryIO, other: BinaryIO) -> int | None:
+    """Return the number of bytes of two equal contents, None of those that differ."""
+    one.seek(0)
+    other.seek(0)
+    size = 0
+    while True:
+        blocks = one.read(_BLOCK), other.read(_BLOCK)
+        if blocks[0] != blocks[1]:
+            return None
+        if not blocks[0]:
+            return size
+        size += len(blocks[0])

@@ -1,0 +1,82 @@
+"""Compare JSON, YAML, CSV and MLmodel by what they say, not by how it is written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from runback.evidence import leaves, texts, volatile
+from runback.evidence.case import CannotLook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from runback.evidence.case import Case
+    from runback.evidence.finding import Finding
+
+# YAML is parsed in Python, at 100 kB/s.
+_LARGEST_YAML_BYTES = 4_000_000
+# What MLflow writes of a model that is another one each time: its own ids are known
+# from the record; this follows from files that are compared themselves.
+_MLMODEL = {"model_size_bytes", "run_id", "model_id", "model_uuid", "artifact_path"}
+
+
+def compare(case: Case) -> Iterator[Finding]:
+    """Yield what is found of two documents; as texts, where they are not what their name says."""
+    try:
+        values = [_parser(case.file)(content) for content in case.texts()]
+    except (ValueError, RecursionError):
+        yield from texts.compare(case)
+        return
+    is_aside = _of_mlmodel if case.file == "MLmodel" else volatile.is_volatile
+    yield leaves.finding(case, values[0], values[1], is_aside)
+
+
+def _of_mlmodel(key: str, one: object, other: object) -> bool:
+    return key in _MLMODEL or volatile.is_volatile(key, one, other)
+
+
+def _parser(name: str) -> Callable[[bytes], Any]:
+    if name.endswith((".yaml", ".yml")) or name == "MLmodel":
+        return _yaml
+    if name.endswith((".csv", ".tsv")):
+        return _tsv if name.endswith(".tsv") else _csv
+    return _json_lines if name.endswith(".jsonl") else _json
+
+
+def _json(content: bytes) -> Any:
+    return json.loads(content)
+
+
+def _json_lines(content: bytes) -> Any:
+    return [json.loads(line) for line in content.splitlines() if line.strip()]
+
+
+def _yaml(content: bytes) -> Any:
+    """Return what a YAML document says. Raises ValueError: it is none, or names classes."""
+    import yaml
+
+    if len(content) > _LARGEST_YAML_BYTES:
+        raise CannotLook("differs, and is too large for YAML: not looked into")
+    try:
+        return yaml.safe_load(content)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _csv(content: bytes, delimiter: str = ",") -> Any:
+    """Return the cells by row and column; the first row names the columns."""
+    try:
+        lines = [*csv.reader(io.StringIO(content.decode(), newline=""), delimiter=delimiter)]
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+    head, *rows = lines or [[]]
+    if len(set(head)) < len(head) or any(len(row) != len(head) for row in rows):
+        return lines
+    return {"columns": head, "rows": [dict(zip(head, row, strict=True)) for row in rows]}
+
+
+def _tsv(content: bytes) -> Any:
+    return _csv(content, "\t")

@@ -1,0 +1,190 @@
+"""Open the named tensors of a file, and execute nothing of it: no pickle is ever loaded."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from runback.evidence.case import LARGEST_BYTES, CannotLook, needed
+from runback.evidence.tensors import Lazy, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A name's depth among nested dicts; a file that was made for it could have no end.
+_DEEPEST = 50
+
+
+@dataclass
+class Opened:
+    """tensors: by name, read when they are asked for. plain: what stands among them."""
+
+    tensors: dict[str, Lazy] = field(default_factory=dict)
+    plain: dict[str, Any] = field(default_factory=dict)
+
+
+def h5(file: BinaryIO) -> Opened:
+    """Open an HDF5 file: its data sets, and its attributes as what stands among them."""
+    h5py = needed("h5py", "h5py")
+    found = Opened()
+
+    def visit(name: str, item: Any) -> None:
+        found.plain.update({f"{name}@{key}": _shown(item.attrs[key]) for key in item.attrs})
+        if isinstance(item, h5py.Dataset):
+            found.tensors[name] = partial(_h5_tensor, item)
+
+    try:
+        # Links out of the file are not visited: visititems follows hard links alone.
+        whole = h5py.File(file, "r")
+        found.plain.update({f"@{key}": _shown(whole.attrs[key]) for key in whole.attrs})
+        whole.visititems(visit)
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise CannotLook(f"differs in its bytes, and is no HDF5 file: {error}"[:200]) from error
+    return found
+
+
+def _h5_tensor(item: Any) -> Tensor:
+    if item.external:
+        raise CannotLook(f"{item.name} is kept in another file")
+    return Tensor(item.dtype.str, item[()] if item.shape else _array(item[()]))
+
+
+def _shown(value: Any) -> Any:
+    """Return a plain value of an attribute."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _array(value: Any) -> Any:
+    import numpy as np
+
+    return np.asarray(value)
+
+
+def npy(file: BinaryIO) -> Opened:
+    """Open a .npy file. Raises CannotLook: it holds a pickle."""
+    np = needed("numpy", "numpy")
+    try:
+        file.seek(0)
+        array = np.load(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise CannotLook(f"differs in its bytes, and cannot be opened: {error}"[:200]) from error
+    return Opened({"array": lambda: Tensor(array.dtype.str, array)})
+
+
+def safetensors(file: BinaryIO) -> Opened:
+    """Open a .safetensors file: its header, and the bytes that it points at."""
+    try:
+        file.seek(0)
+        (size,) = struct.unpack("<Q", file.read(8))
+        if size > LARGEST_BYTES:
+            raise ValueError(f"a header of {size} bytes")
+        header = json.loads(file.read(size))
+        plain = header.pop("__metadata__", {})
+        tensors: dict[str, Lazy] = {
+            name: partial(_slice, file, 8 + size, str(about["dtype"]), *_placed(about))
+            for name, about in header.items()
+        }
+    except (ValueError, struct.error, KeyError, TypeError, AttributeError) as error:
+        raise CannotLook(
+            f"differs in its bytes, and is no safetensors file: {error}"[:200]
+        ) from error
+    return Opened(tensors, {f"__metadata__.{k}": v for k, v in plain.items()})
+
+
+# What numpy has; of the others the bits are compared.
+_NUMPY = {
+    **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2"},
+    **{"I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?"},
+    "C64": "<c8",
+}
+
+
+def _placed(about: dict[str, Any]) -> tuple[tuple[int, ...], int, int]:
+    start, end = about["data_offsets"]
+    shape = tuple(int(n) for n in about["shape"])
+    if not 0 <= start <= end or any(n < 0 for n in shape):
+        raise ValueError("offsets that are none")
+    return shape, int(start), int(end)
+
+
+def _slice(
+    file: BinaryIO, data: int, dtype: str, shape: tuple[int, ...], start: int, end: int
+) -> Tensor:
+    import numpy as np
+
+    file.seek(data + start)
+    content = file.read(end - start)
+    if len(content) != end - start:
+        raise CannotLook("differs in its bytes, and is cut off")
+    if dtype == "BF16":
+        return Tensor(dtype, np.frombuffer(content, "<u2").reshape(shape), bfloat16)
+    if dtype not in _NUMPY:
+        return Tensor(f"{dtype} {shape}", np.frombuffer(content, "V1"))
+    return Tensor(dtype, np.frombuffer(content, _NUMPY[dtype]).reshape(shape))
+
+
+def bfloat16(bits: Any) -> Any:
+    """Return the numbers of raw bits of bfloat16, as float32."""
+    return (bits.astype("u4") << 16).view("f4")
+
+
+def torch(file: BinaryIO) -> Opened:
+    """Open what torch.save wrote, tensors and plain values alone. Raises CannotLook."""
+    import warnings
+
+    loading = needed("torch", "torch")
+    file.seek(0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = loading.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file, or one that refuses, leads to
+        reason = str(error).strip().split("\n")[0][:160]
+        raise CannotLook(f"differs in its bytes, and torch does not load it: {reason}") from error
+    found = Opened()
+    for name, leaf in _leaves(content, "", 0):
+        if isinstance(leaf, loading.Tensor):
+            found.tensors[name] = partial(_torch_tensor, loading, leaf)
+        else:
+            found.plain[name] = leaf
+    return found
+
+
+def _leaves(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """Yield what nested dicts and lists hold, by dotted name."""
+    if depth > _DEEPEST:
+        raise CannotLook("differs in its bytes, and is nested too deep")
+    if isinstance(value, dict) and value:
+        items: Any = value.items()
+    elif isinstance(value, list | tuple) and value:
+        items = enumerate(value)
+    else:
+        yield name or "value", value
+        return
+    for key, part in items:
+        yield from _leaves(part, f"{name}.{key}" if name else str(key), depth + 1)
+
+
+def _torch_tensor(loading: Any, tensor: Any) -> Tensor:
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if tensor.layout != loading.strided or tensor.is_quantized or tensor.is_meta:
+        raise CannotLook(f"a tensor of a kind that is not looked into ({dtype}, {tensor.layout})")
+    tensor = tensor.detach().resolve_conj().resolve_neg().contiguous()
+    if dtype == "bfloat16":
+        return Tensor(dtype, tensor.view(loading.uint16).numpy(), bfloat16)
+    try:
+        return Tensor(dtype, tensor.numpy())
+    except TypeError:
+        bits = tensor.view(loading.uint8).numpy()
+        is_float8 = dtype.startswith("float8")
+        real = partial(_float8, loading, tensor.dtype) if is_float8 else None
+        return Tensor(dtype, bits, real)
+
+
+def _float8(loading: Any, dtype: Any, bits: Any) -> Any:
+    return loading.from_numpy(bits.copy()).view(dtype).float().numpy()

@@ -1,0 +1,89 @@
+"""One of the two runs that are compared: where its files lie, and what its record says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runback.record import files, manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from runback.evidence.own import Own
+    from runback.record.state import Rows
+
+# Of an artifact whose digest nobody took, as `manifest.digests` words it.
+Digests = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two runs: its id, its folders, its manifest (already read).
+
+    artifacts: the run's artifact folder; its record lies in artifacts/runback. models:
+    the artifact folder of each logged model that is here, by id.
+    """
+
+    run_id: str
+    artifacts: Path
+    models: Mapping[str, Path]
+    manifest: Mapping[str, Any]
+
+    @property
+    def record(self) -> Path:
+        return files.folder_of(self.artifacts)
+
+    def artifact_digests(self) -> Digests:
+        """Return the digests of the run's artifacts: the manifest's, or of one not final, now."""
+        if manifest.is_final(dict(self.manifest)):
+            return _checked(self.manifest.get("artifacts"))
+        return manifest.digests(self.artifacts)
+
+    def model_digests(self, model_id: str) -> Digests:
+        """Return the digests of a logged model's files; none if nobody took them."""
+        known = self.manifest.get("models", {}).get(model_id)
+        if known is None and model_id in self.models:
+            return manifest.model_digests(self.models[model_id], model_id)
+        return _checked(known)
+
+    def ended_by(self) -> str:
+        """Return the signal or exception that ended the process, "" if none."""
+        ended = self.manifest.get("ended")
+        return str(ended.get("by") or "") if isinstance(ended, dict) else ""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How two runs are to be compared.
+
+    tolerance: relative and absolute, as numpy.isclose(rtol=, atol=) takes it; None: to
+    the bit. ignore: globs of params, metrics and artifacts that are set aside. from_step:
+    the replay began after this step, and what the original did before is not compared.
+    is_partial: the original was killed, and what only the replay has is set aside.
+    roots: the folder of the project then and in the replay.
+    """
+
+    tolerance: float | None = None
+    ignore: Sequence[str] = ()
+    from_step: int | None = None
+    is_partial: bool = False
+    roots: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both runs, MLflow's rows of each, what each calls its own, and what is wished."""
+
+    recorded: Side
+    replayed: Side
+    wish: Wish
+    rows: tuple[Rows, Rows]
+    owns: tuple[Own, Own]
+
+
+def _checked(found: Any) -> Digests:
+    if not isinstance(found, dict):
+        return {}
+    return {n: k if isinstance(k, dict) else {"error": "no digest"} for n, k in found.items()}
