@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from runback.evidence import addresses
 from runback.evidence.case import DEEPEST, CannotLook
+from runback.evidence.case import LARGEST_BYTES as LARGEST_TEXT
 from runback.evidence.finding import DIFFERENT, EXTRA, MISSING, SAME
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ MEMBERS_MAX = 100_000
 LARGEST_BYTES = 20_000_000_000
 _IN_MEMORY = 16_000_000
 _BLOCK = 1 << 20
+_SCHEMA = "schema.json"
+# A zip file of Keras, whose tensors are in one member: they are called without it.
+_WEIGHTS = "model.weights.h5"
 _WRONG = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, OSError, EOFError),
     *(RuntimeError, NotImplementedError, ValueError),
@@ -81,9 +86,17 @@ def _zip(archive: zipfile.ZipFile) -> dict[str, Member]:
     found = {}
     infos = [info for info in archive.infolist() if not info.is_dir()]
     _refuse(len(infos), len({info.filename for info in infos}), sum(i.file_size for i in infos))
+    names = _renamed(archive)
     for info in infos:
-        found[info.filename] = Member(partial(archive.open, info))
+        found[names.get(info.filename, info.filename)] = Member(partial(archive.open, info))
     return found
+
+
+def _renamed(archive: zipfile.ZipFile) -> dict[str, str]:
+    """Return the names of members that skops calls by an address, as its schema counts them."""
+    if _SCHEMA not in archive.NameToInfo or archive.getinfo(_SCHEMA).file_size > LARGEST_TEXT:
+        return {}
+    return addresses.members(archive.read(_SCHEMA))
 
 
 def _tar(archive: tarfile.TarFile) -> dict[str, Member]:
@@ -128,7 +141,7 @@ def _compared(
 
 
 def _member(case: Case, name: str, one: Member, other: Member, look: Look) -> Iterator[Finding]:
-    inside = case.named(name)
+    inside = case if name == _WEIGHTS else case.named(name)
     if one.mark != other.mark:
         yield inside.finding(DIFFERENT, recorded=one.mark, replayed=other.mark, differing=1)
         return

@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runback.evidence import folders, volatile
-from runback.evidence.finding import ASIDE, CHECKPOINTS, EXTRA, MISSING, SAME, UNKNOWN, Finding
+from runback.evidence.finding import (
+    ASIDE,
+    CHECKPOINTS,
+    EXTRA,
+    KILLED,
+    MISSING,
+    NOT_AGAIN,
+    SAME,
+    UNKNOWN,
+    Finding,
+)
 from runback.evidence.folders import Folders
-from runback.evidence.params import KILLED
 from runback.record import checkpoint, files
 
 if TYPE_CHECKING:
@@ -59,7 +68,7 @@ def compare(pair: Pair) -> Iterator[Finding]:
     replayed = keys(pair.replayed.run_id, pair.rows[1])
     early = [key for key in recorded.keys() - replayed.keys() if _is_early(key, pair)]
     if early:
-        detail = f"not run again: the replay began after step {pair.wish.from_step}"
+        detail = NOT_AGAIN.format(pair.wish.from_step)
         yield Finding(CHECKPOINTS, "checkpoints", UNKNOWN, count=len(early), detail=detail)
     for key in sorted((recorded.keys() | replayed.keys()) - set(early)):
         one, other = recorded.get(key), replayed.get(key)

@@ -9,6 +9,10 @@ MISSING, EXTRA = "missing", "extra"  # in the replay
 UNKNOWN = "not compared"  # and nobody may take it for the same
 ASIDE = "set aside"  # known to differ each time: a date, a duration
 
+# Details that mean something to those who read findings.
+KILLED = "the original was killed before"
+NOT_AGAIN = "not run again: the replay began after step {}"
+
 STATUS, PARAMS, METRICS, DATA = "status", "params", "metrics", "data"
 LEDGER, CHECKPOINTS, ARTIFACTS = "ledger", "checkpoints", "artifacts"
 PARTS = (STATUS, PARAMS, METRICS, DATA, LEDGER, CHECKPOINTS, ARTIFACTS)

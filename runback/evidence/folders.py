@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from runback.errors import RecordError
 from runback.evidence import volatile
 from runback.evidence.case import Case
-from runback.evidence.finding import ASIDE, EXTRA, MISSING, SAME, UNKNOWN, Finding
+from runback.evidence.finding import ASIDE, EXTRA, KILLED, MISSING, SAME, UNKNOWN, Finding
 from runback.evidence.inside import look
-from runback.evidence.params import KILLED
 from runback.record import files
 
 if TYPE_CHECKING:

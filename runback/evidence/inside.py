@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runback.evidence import archives, documents, leaves, opened, pixels, tensors, texts
 from runback.evidence.case import CannotLook
-from runback.evidence.finding import DIFFERENT
+from runback.evidence.finding import DIFFERENT, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 _DOCUMENTS = (".json", ".jsonl", ".yaml", ".yml", ".csv", ".tsv")
 _TEXTS = (".txt", ".md", ".html", ".log", ".py", ".toml", ".ini", ".cfg", ".xml", ".sh", ".bash")
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+_DERIVED = ".data/serialization_id"  # torch makes it of all the others
 _TENSORS: dict[tuple[str, ...], Callable[[BinaryIO], Opened]] = {
     (".h5", ".hdf5"): opened.h5,
     (".npy",): opened.npy,
+    (".npz",): opened.npz,
     (".safetensors",): opened.safetensors,
-    (".pt", ".pth", ".ckpt", ".bin"): opened.torch,
 }
 
 
@@ -37,6 +39,8 @@ def _look(case: Case) -> Iterator[Finding]:
     for suffixes, open_it in _TENSORS.items():
         if name.endswith(suffixes):
             return _named(case, open_it)
+    if name.endswith((".pt", ".pth", ".ckpt", ".bin")):
+        return _torch(case)
     if name.endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
         return archives.tarred(case, look)
     if name.endswith(".gz"):
@@ -62,10 +66,34 @@ def _is_zip(case: Case) -> bool:
 
 def _named(case: Case, open_it: Callable[[BinaryIO], Opened]) -> Iterator[Finding]:
     """Yield what is found of named tensors, and of what stands among them."""
-    one, other = open_it(case.recorded), open_it(case.replayed)
+    yield from _compared(case, open_it(case.recorded), open_it(case.replayed))
+
+
+def _compared(case: Case, one: Opened, other: Opened) -> Iterator[Finding]:
     yield from tensors.compare(case, one.tensors, other.tensors)
     if one.plain or other.plain:
         yield leaves.finding(case, one.plain, other.plain)
+
+
+def _torch(case: Case) -> Iterator[Finding]:
+    """Yield what is found of two files of torch.save; of what it refuses, by its storages."""
+    try:
+        both = opened.torch(case.recorded), opened.torch(case.replayed)
+    except CannotLook as refusal:
+        if not _is_zip(case):
+            raise
+        yield from _storages(case, str(refusal))
+    else:
+        yield from _compared(case, *both)
+
+
+def _storages(case: Case, refusal: str) -> Iterator[Finding]:
+    """Yield what is found of the members: tensors are in their own, the pickle is not loaded."""
+    for finding in archives.zipped(case, look):
+        if finding.name.endswith("data.pkl") and finding.status == DIFFERENT:
+            yield replace(finding, status=UNKNOWN, detail=refusal)
+        elif not finding.name.endswith(_DERIVED):
+            yield finding
 
 
 def _bytes(case: Case) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from runback.evidence import numbers, volatile
+from runback.evidence import addresses, numbers, volatile
 from runback.evidence.case import CannotLook
 from runback.evidence.finding import DIFFERENT, EXTRA, MISSING, SAME, WITHIN, Finding, Value
 
@@ -58,10 +58,11 @@ def finding(
     case: Case, recorded: Any, replayed: Any, is_aside: Callable[..., bool] = volatile.is_volatile
 ) -> Finding:
     """Return what is found of two documents. Raises CannotLook: too many leaves, or too deep."""
-    one, other = (
-        dict(_flat(v, own)) for v, own in zip((recorded, replayed), case.owns, strict=True)
-    )
+    raw = [dict(_flat(v, own)) for v, own in zip((recorded, replayed), case.owns, strict=True)]
+    one, other = map(addresses.numbered, raw)
     found = Leaves(len(one.keys() & other.keys()))
+    if [one, other] != raw:
+        found.aside[addresses.NAMED] = None
     found.missing = [path for path in one if path not in other]
     found.extra = [path for path in other if path not in one]
     for path in (path for path in one if path in other):

@@ -12,14 +12,15 @@ from runback.evidence.finding import (
     ASIDE,
     DIFFERENT,
     EXTRA,
+    KILLED,
     LEDGER,
     MISSING,
+    NOT_AGAIN,
     SAME,
     UNKNOWN,
     Divergence,
     Finding,
 )
-from runback.evidence.params import KILLED
 from runback.evidence.tensors import NAMED_MAX
 from runback.record import files
 
@@ -138,7 +139,7 @@ def _findings(seen: _Seen, wish: Wish) -> Iterator[Finding]:
     if seen.last[0] and seen.last[1] and seen.last[0].weights and seen.last[1].weights:
         yield from _final(weights_of(seen.last[0]), weights_of(seen.last[1]))
     if wish.from_step is not None:
-        detail = f"not run again: the replay began after step {wish.from_step}"
+        detail = NOT_AGAIN.format(wish.from_step)
         yield Finding(LEDGER, "moments before", UNKNOWN, detail=detail)
 
 

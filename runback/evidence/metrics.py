@@ -15,14 +15,15 @@ from runback.evidence.finding import (
     ASIDE,
     DIFFERENT,
     EXTRA,
+    KILLED,
     METRICS,
     MISSING,
+    NOT_AGAIN,
     SAME,
     UNKNOWN,
     WITHIN,
     Finding,
 )
-from runback.evidence.params import KILLED
 from runback.record import files, metrics
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from runback.evidence.side import Pair, Wish
 
-NOT_AGAIN = "not run again: the replay began after step {}"
 _Place = tuple[int, int]  # step, and which of the points there
 
 
@@ -68,11 +68,11 @@ def compare(pair: Pair) -> Iterator[Finding]:
     recorded, replayed = (_read(side.record) for side in (pair.recorded, pair.replayed))
     for name in sorted(recorded.keys() | replayed.keys()):
         one, other = recorded.get(name, Series()), replayed.get(name, Series())
-        if reason := _aside(name, pair.wish):
+        if one.is_same(other):
+            yield Finding(METRICS, name, SAME, count=len(one.values))
+        elif reason := _aside(name, pair.wish):
             points = max(len(one.values), len(other.values))
             yield Finding(METRICS, name, ASIDE, count=points, detail=reason)
-        elif one.is_same(other):
-            yield Finding(METRICS, name, SAME, count=len(one.values))
         else:
             yield from _compared(name, one.placed(), other.placed(), pair.wish)
 

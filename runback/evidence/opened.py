@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -16,6 +18,18 @@ if TYPE_CHECKING:
 
 # A name's depth among nested dicts; a file that was made for it could have no end.
 _DEEPEST = 50
+# A file can say that it holds any number of elements, and hold none.
+_SPARE_BYTES = 1_000_000_000
+_WRONG = (
+    ValueError,
+    OSError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    KeyError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass
@@ -33,6 +47,7 @@ def h5(file: BinaryIO) -> Opened:
 
     def visit(name: str, item: Any) -> None:
         found.plain.update({f"{name}@{key}": _shown(item.attrs[key]) for key in item.attrs})
+        found.plain[name] = type(item).__name__
         if isinstance(item, h5py.Dataset):
             found.tensors[name] = partial(_h5_tensor, item)
 
@@ -47,16 +62,31 @@ def h5(file: BinaryIO) -> Opened:
 
 
 def _h5_tensor(item: Any) -> Tensor:
-    if item.external:
+    if item.external or item.is_virtual:
         raise CannotLook(f"{item.name} is kept in another file")
-    return Tensor(item.dtype.str, item[()] if item.shape else _array(item[()]))
+    if item.nbytes > 1000 * item.id.get_storage_size() + _SPARE_BYTES:
+        raise CannotLook(f"{item.name} unpacks to {item.nbytes:,} bytes")
+    try:
+        return Tensor(item.dtype.str, _array(item[()]))
+    except _WRONG as error:
+        raise CannotLook(f"{item.name} cannot be read: {error}"[:200]) from error
 
 
 def _shown(value: Any) -> Any:
     """Return a plain value of an attribute."""
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        return _parsed(value)
     return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _parsed(text: str) -> Any:
+    """Return what Keras writes as JSON into an attribute; other texts as they are."""
+    try:
+        return json.loads(text) if text.startswith("{") else text
+    except (ValueError, RecursionError):
+        return text
 
 
 def _array(value: Any) -> Any:
@@ -71,9 +101,30 @@ def npy(file: BinaryIO) -> Opened:
     try:
         file.seek(0)
         array = np.load(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except _WRONG as error:
         raise CannotLook(f"differs in its bytes, and cannot be opened: {error}"[:200]) from error
     return Opened({"array": lambda: Tensor(array.dtype.str, array)})
+
+
+def npz(file: BinaryIO) -> Opened:
+    """Open a .npz file, whose arrays are read when they are asked for."""
+    np = needed("numpy", "numpy")
+    try:
+        file.seek(0)
+        arrays = np.load(file, allow_pickle=False)
+        return Opened({name: partial(_npz_tensor, arrays, name) for name in arrays.files})
+    except (*_WRONG, AttributeError) as error:
+        raise CannotLook(f"differs in its bytes, and cannot be opened: {error}"[:200]) from error
+
+
+def _npz_tensor(arrays: Any, name: str) -> Tensor:
+    try:
+        array = arrays[name]
+    except _WRONG as error:
+        raise CannotLook(f"{name} cannot be opened: {error}"[:200]) from error
+    if isinstance(array, bytes):
+        raise CannotLook(f"{name} is no array")
+    return Tensor(array.dtype.str, array)
 
 
 def safetensors(file: BinaryIO) -> Opened:
@@ -124,7 +175,7 @@ def _slice(
     if dtype == "BF16":
         return Tensor(dtype, np.frombuffer(content, "<u2").reshape(shape), bfloat16)
     if dtype not in _NUMPY:
-        return Tensor(f"{dtype} {shape}", np.frombuffer(content, "V1"))
+        return Tensor(f"{dtype} {shape}", np.frombuffer(content, "S1"))
     return Tensor(dtype, np.frombuffer(content, _NUMPY[dtype]).reshape(shape))
 
 
@@ -174,6 +225,9 @@ def _torch_tensor(loading: Any, tensor: Any) -> Tensor:
     dtype = str(tensor.dtype).removeprefix("torch.")
     if tensor.layout != loading.strided or tensor.is_quantized or tensor.is_meta:
         raise CannotLook(f"a tensor of a kind that is not looked into ({dtype}, {tensor.layout})")
+    size = tensor.numel() * tensor.element_size()
+    if size > tensor.untyped_storage().nbytes() + _SPARE_BYTES:
+        raise CannotLook(f"a tensor that unpacks to {size:,} bytes")
     tensor = tensor.detach().resolve_conj().resolve_neg().contiguous()
     if dtype == "bfloat16":
         return Tensor(dtype, tensor.view(loading.uint16).numpy(), bfloat16)

@@ -9,6 +9,7 @@ from runback.evidence.finding import (
     ASIDE,
     DIFFERENT,
     EXTRA,
+    KILLED,
     MISSING,
     PARAMS,
     SAME,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from runback.evidence.side import Pair
     from runback.record.state import Rows
 
-KILLED = "the original was killed before"
 FOLDERS = "the same but for the run's own folders and ids"
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from runback.evidence import tensors
 from runback.evidence.case import CannotLook, needed
 from runback.evidence.finding import DIFFERENT, SAME
+from runback.evidence.tensors import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 _LARGEST_PIXELS = 100_000_000
 _FRAMES_MAX = 1000
+_ASIDE = "by pixels; set aside: what is written beside them"
 
 
 def compare(case: Case) -> Iterator[Finding]:
@@ -31,11 +35,12 @@ def compare(case: Case) -> Iterator[Finding]:
         raise
     except Exception as error:  # whatever a damaged picture leads to
         raise CannotLook(f"differs in its bytes, and is no picture: {error}"[:200]) from error
-    yield _finding(case, one, other)
+    yield _finding(replace(case, tolerance=None), one, other)
 
 
-def _frames(pillow: Any, file: BinaryIO) -> list[tuple[str, bytes]]:
-    """Return mode and size, and the pixels, of each frame; a palette's colours, not its places."""
+def _frames(pillow: Any, file: BinaryIO) -> list[Tensor]:
+    """Return the pixels of each frame; the colours of a palette, not their places in it."""
+    np = needed("numpy", "numpy")
     file.seek(0)
     found, picture = [], pillow.open(file, formats=FORMATS)
     count = getattr(picture, "n_frames", 1)
@@ -45,28 +50,16 @@ def _frames(pillow: Any, file: BinaryIO) -> list[tuple[str, bytes]]:
     for at in range(count):
         picture.seek(at)
         frame = picture.convert("RGBA") if picture.mode in ("P", "PA") else picture
-        found.append((f"{frame.mode} {width} x {height}", frame.tobytes()))
+        found.append(Tensor(frame.mode, np.array(frame)))
     return found
 
 
-def _finding(case: Case, one: list[tuple[str, bytes]], other: list[tuple[str, bytes]]) -> Finding:
-    count = sum(len(pixels) for _, pixels in one)
-    if one == other:
-        return case.finding(
-            SAME, count=count, detail="by pixels; set aside: what is written beside them"
-        )
-    shapes = [[shape for shape, _ in frames] for frames in (one, other)]
-    if shapes[0] != shapes[1]:
-        first = [f"{len(shape)} pictures, {shape[0]}" for shape in shapes]
-        return case.finding(
-            DIFFERENT, count=count, recorded=first[0], replayed=first[1], differing=1
-        )
-    apart = [
-        abs(a - b)
-        for (_, x), (_, y) in zip(one, other, strict=True)
-        for a, b in zip(x, y, strict=True)
-        if a != b
-    ]
-    return case.finding(
-        DIFFERENT, count=count, differing=len(apart), largest=float(max(apart)), detail="by pixels"
-    )
+def _finding(case: Case, one: list[Tensor], other: list[Tensor]) -> Finding:
+    if len(one) != len(other):
+        counts = [f"{len(frames)} pictures" for frames in (one, other)]
+        return case.finding(DIFFERENT, differing=1, recorded=counts[0], replayed=counts[1])
+    found = [tensors.difference(case, a, b) for a, b in zip(one, other, strict=True)]
+    parted = next((finding for finding in found if finding.status != SAME), None)
+    if parted:
+        return replace(parted, ulps=None, detail="by pixels")
+    return case.finding(SAME, count=sum(finding.count for finding in found), detail=_ASIDE)

@@ -103,7 +103,7 @@ def difference(case: Case, one: Tensor, other: Tensor) -> Finding:
 
 def _elements(case: Case, one: Tensor, other: Tensor) -> Finding:
     differing, far, largest, ulps = 0, 0, None, None
-    flat = one.array.reshape(-1), other.array.reshape(-1)
+    flat = [_native(tensor.array).reshape(-1) for tensor in (one, other)]
     for start in range(0, flat[0].size, _BLOCK):
         a, b = (array[start : start + _BLOCK] for array in flat)
         found = _block(a, b, one.real, case.tolerance)
@@ -116,6 +116,10 @@ def _elements(case: Case, one: Tensor, other: Tensor) -> Finding:
         largest=largest,
         ulps=ulps,
     )
+
+
+def _native(array: Any) -> Any:
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _most(one: Any, other: Any) -> Any:
