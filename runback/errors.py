@@ -7,6 +7,7 @@ RunbackError
 ├── EnvironmentMissing   no Python that can carry the locked environment
 ├── EnvironmentDrift     the environment is not what its lock says
 ├── EnvironmentFailed    the locked environment could not be made
+├── DownloadFailed       a package of the lock is not to be had
 ├── NotOurs              a .venv that somebody else made, and that we leave alone
 ├── LockMissing          no lock to compare an environment with
 ├── DiskFull             not enough room for what is about to be written
@@ -97,6 +98,14 @@ class EnvironmentFailed(RunbackError):
         super().__init__(
             f"{where} could not be made: {step} failed: {last}",
             f"less {log}   # all of its output; pip keeps what it has downloaded",
+        )
+
+
+class DownloadFailed(RunbackError):
+    def __init__(self, package: str, last: str) -> None:
+        super().__init__(
+            f"{package} cannot be downloaded: {last}",
+            "PIP_FIND_LINKS=FOLDER …   # takes wheels from a folder that has them",
         )
 
 

@@ -88,11 +88,13 @@ def variables(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
     return {**wanted, "VIRTUAL_ENV": str(folder), "PATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
-def ensure(root: Path, kind: Kind, progress: Progress, repair: bool = False) -> None:
+def ensure(
+    root: Path, kind: Kind, progress: Progress, repair: bool = False, wheels: Path | None = None
+) -> None:
     """Make the environment, or bring it up to a changed lock; return at once if it is right.
 
     Several at a time: one makes it, the others wait. Killed half way, it is made anew
-    (pip keeps what was downloaded).
+    (pip keeps what was downloaded). wheels: a folder to take all packages from.
     Raises EnvironmentMissing, DiskFull, EnvironmentFailed, EnvironmentDrift, NotOurs.
     """
     if is_ready(root, kind) and not repair:
@@ -102,13 +104,13 @@ def ensure(root: Path, kind: Kind, progress: Progress, repair: bool = False) -> 
         return
     with locked(root / ".runback" / f"{kind.folder[1:]}.lock", progress.waiting):
         if not is_ready(root, kind) or repair:
-            _make(root, kind, progress, repair)
+            _make(root, kind, progress, repair, wheels)
 
 
-def _make(root: Path, kind: Kind, progress: Progress, repair: bool) -> None:
+def _make(root: Path, kind: Kind, progress: Progress, repair: bool, wheels: Path | None) -> None:
     folder, began_s = root / kind.folder, time.monotonic()
     _check_room(folder, kind)
-    progress.begin(kind.folder, kind.lock, kind.download)
+    progress.begin(kind.folder, kind.lock, "nothing" if wheels else kind.download)
     before = stamp(root, kind)
     if folder.exists() and not before and not _marker(root, kind).exists():
         raise NotOurs(folder)
@@ -118,7 +120,7 @@ def _make(root: Path, kind: Kind, progress: Progress, repair: bool) -> None:
     if not _is_sound(root, kind, before) or not fits(python(root, kind)):
         _create(root, kind)
     try:
-        lock = install(root, kind, python(root, kind), progress, again=repair)
+        lock = install(root, kind, python(root, kind), progress, repair, wheels)
     except EnvironmentFailed:
         if before:  # pip gave up before it changed anything: what was there still works
             _stamp_file(root, kind).write_text(json.dumps(before))

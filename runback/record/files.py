@@ -108,8 +108,13 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises RecordError: missing, not a plain file, too large, not JSON, not an object,
     or written in a format that this version does not know.
     """
+    return parse(read(path, LARGEST_JSON_BYTES), path)
+
+
+def parse(text: bytes, path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file's text is. Raises RecordError as `read_json` does."""
     try:
-        content = json.loads(read(path, LARGEST_JSON_BYTES))
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RecordError(path, f"is not JSON ({error})"[:200]) from error
     if not isinstance(content, dict):
