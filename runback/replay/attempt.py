@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from runback.replay.original import Original
 
 FOLDER, ABOUT = "replays", "attempt.json"
+# In a store that was unpacked from an archive: what the snapshot has not.
+BESIDE = "beside"
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,16 @@ def begun(original: Original, data: Mapping[str, Path]) -> Iterator[Attempt]:
         folder.mkdir()
         attempt = Attempt(folder, secrets.token_hex(4), lock)
         names = sorted(original.code.files)
-        about = {"replay_of": original.id, "attempt": attempt.token, "files": names}
+        about = {
+            "format": files.FORMAT,
+            "replay_of": original.id,
+            "attempt": attempt.token,
+            "files": names,
+        }
         files.write_json(folder / ABOUT, about)
         checkout(original.root, original.id, Wish(only=CODE, to=attempt.code))
         (folder / "work").mkdir()
-        _link(attempt.code, {**_beside(original), **data})
+        _link(attempt.code, {**beside(original), **data})
         yield attempt
 
 
@@ -94,17 +101,15 @@ def _locked(original: Original, folder: Path) -> Iterator[int]:
         os.close(lock)
 
 
-def _beside(original: Original) -> dict[str, Path]:
+def beside(original: Original) -> dict[str, Path]:
     """Return files that the snapshot has not and the training used, where they are now.
 
     Modules that git ignores, and files too large for a snapshot. Of a record that came
-    from elsewhere none: no path of it is one of this machine.
+    from elsewhere only what was frozen with it: no path of it is one of this machine.
     """
-    if not original.is_own:
-        return {}
     imported = part(part(original.manifest, "at_end"), "imported")
     large = (name for name, why in original.code.left_out.items() if " bytes" in why)
-    root = Path(original.project)
+    root = Path(original.project) if original.is_own else original.root / BESIDE
     return {name: root / name for name in (*imported, *large) if files.is_inside(name)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,13 +52,19 @@ class Environment:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What an environment is chosen from. path: PATH. cache: where environments are kept."""
+    """What an environment is chosen from.
+
+    path: PATH. cache: where environments are kept. engine: auto, docker, podman or venv
+    (none). image_id: of the image that this process runs in, "". build_args, engine_args:
+    more arguments of the engine's `build` and `run`.
+    """
 
     path: str | None
     cache: Path
     engine: str = "auto"
     image_id: str = ""
-    build_args: tuple[str, ...] = field(default=())
+    build_args: tuple[str, ...] = ()
+    engine_args: tuple[str, ...] = ()
 
 
 def choose(original: Original, wanted: str, around: Surroundings) -> Environment:
@@ -99,7 +105,7 @@ def prepare(
     if chosen.kind == IMAGE and chosen.engine:
         image.build(chosen.engine, code, chosen.image, around.build_args, _environ(around))
         return replace(chosen, is_ready=True)
-    root, which = _lock_folder(original, around), _lock_kind(original)
+    root, which = lock_folder(original, around), lock_kind(original)
     for name in which.files:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes((code / name).read_bytes())
@@ -160,6 +166,8 @@ def _described(python: str) -> dict[str, Any] | None:
 
 def _image(original: Original, recorded: str, around: Surroundings) -> Environment | None:
     """Return the recorded image; if it is gone, the one that its Dockerfile and lock build."""
+    if around.engine == "venv":
+        return None
     found = engine.find(around.engine, around.path)
     if isinstance(found, engine.Absent):
         return None
@@ -183,23 +191,27 @@ def _no_image(recorded: Mapping[str, Any]) -> str:
 
 
 def _of_lock(original: Original, around: Surroundings) -> Environment:
-    root, which = _lock_folder(original, around), _lock_kind(original)
+    root, which = lock_folder(original, around), lock_kind(original)
     said = f"a virtual environment made from the recorded lock, in {root}"
     there = venv.is_ready(root, which) if all((root / n).exists() for n in which.files) else False
     python = str(venv.python(root, which))
     return Environment(LOCK, python, said, _described(python) if there else None, is_ready=there)
 
 
-def _lock_folder(original: Original, around: Surroundings) -> Path:
-    key = _key(original, _lock_kind(original).files)
+def lock_folder(original: Original, around: Surroundings) -> Path:
+    """Return where the environment of the recorded lock is kept, whoever uses it."""
+    key = _key(original, lock_kind(original).files)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return around.cache / "environments" / f"{key}-py{version}"
 
 
-def _lock_kind(original: Original) -> kind.Kind:
-    which = kind.full()
-    there = set(which.files) <= original.code.files.keys()
-    return which if there else replace(which, overlay="", replaced="(?!)")
+def lock_kind(original: Original) -> kind.Kind:
+    """Return which environment the lock became: with torch's CPU build, if that was recorded."""
+    packages = part(part(original.manifest, "environment"), "packages")
+    has_overlay = kind.FULL_CPU.overlay in original.code.files
+    if has_overlay and "+cpu" not in str(packages.get("torch")):
+        return kind.FULL_CUDA
+    return kind.FULL_CPU if has_overlay else replace(kind.FULL_CPU, overlay="", replaced="(?!)")
 
 
 def _locks(original: Original) -> list[str]:
