@@ -1,7 +1,7 @@
 """What waits between a training that notes its ledger and the records of its runs.
 
 A line belongs to the run that is active in the thread that notes it. Where there is none
-(a bare client's run), it belongs to every run that is recorded then, or to the next.
+(in a thread of its own), it belongs to every run that goes on then, or to the next.
 """
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
 
 from runback.capture import loaded
 from runback.record import ledger
 from runback.record.files import LEDGER
 from runback.terminal import say
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 VARIABLE = "RUNBACK_LEDGER"
 OFF = "off"
@@ -41,12 +39,23 @@ def _level(word: str) -> str:
     return ledger.EPOCH
 
 
-class Entry(NamedTuple):
+@dataclass
+class Entry:
     """run_id: "" of none. line: b"" of an entry that says only what is missing."""
 
     run_id: str
     line: bytes
-    lacks: str = ""
+    lacks: str
+    noted_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    takers: set[str] = field(default_factory=set)
+
+    def is_of(self, run_id: str, began_ms: int, ended_ms: int | None) -> bool:
+        """Say whether a run may take this: nobody's goes to each that went on then, or the next."""
+        if self.run_id or run_id in self.takers:
+            return self.run_id == run_id
+        if self.noted_ms < began_ms:
+            return not self.takers
+        return ended_ms is None or self.noted_ms <= ended_ms
 
 
 class Queue:
@@ -70,16 +79,15 @@ class Queue:
         text = ledger.to_line(line)
         if len(text) >= ledger.LONGEST_LINE_BYTES:
             raise ValueError(f"a line would have {len(text)} bytes")
-        self._add(Entry(_active_run(), text))
+        self._add(Entry(_active_run(), text, ""))
 
     def stop(self, reason: str) -> None:
         """Say, once, why a training's ledger ends here, and keep it for the record."""
         if reason not in self._said:
             self._said.add(reason)
             say(f"warning: the ledger of this training stops here: {reason}")
-        self._add(
-            Entry(_active_run(), b"", f"{LEDGER}: it stops before the training's end: {reason}")
-        )
+        lacks = f"{LEDGER}: it stops before the training's end: {reason}"
+        self._add(Entry(_active_run(), b"", lacks))
 
     def _add(self, entry: Entry) -> None:
         with self._lock:
@@ -88,38 +96,30 @@ class Queue:
             while self._bytes > LARGEST_BYTES:
                 oldest = self._entries.popleft()
                 self._bytes -= len(oldest.line)
-                self._dropped[oldest.run_id] += 1
+                self._dropped[oldest.run_id] += 0 if oldest.takers else 1
 
-    def give(self, run_ids: Sequence[str]) -> None:
-        """Give what belongs to no run to these; to the next ones if there are none."""
-        with self._lock:
-            if not run_ids or not any(entry.run_id == "" for entry in self._entries):
-                return
-            given = deque[Entry]()
-            for entry in self._entries:
-                owners = [entry.run_id] if entry.run_id else run_ids
-                given.extend(entry._replace(run_id=owner) for owner in owners)
-            self._entries = given
-            self._bytes = sum(len(entry.line) for entry in given)
-            for run_id in run_ids:
-                self._dropped[run_id] += self._dropped[""]
-            del self._dropped[""]
+    def take(
+        self, run_id: str, began_ms: int, ended_ms: int | None
+    ) -> tuple[list[bytes], list[str]]:
+        """Return the lines of a run since the last call, and what its ledger lacks.
 
-    def take(self, run_id: str) -> tuple[list[bytes], list[str]]:
-        """Return the lines of a run since the last call, and what its ledger lacks."""
+        began_ms, ended_ms: of the run, since 1970; None as long as it goes on.
+        """
         with self._lock:
-            own = [entry for entry in self._entries if entry.run_id == run_id]
-            if own:
+            taken = [each for each in self._entries if each.is_of(run_id, began_ms, ended_ms)]
+            for entry in taken:
+                entry.takers.add(run_id)
+            if any(entry.run_id for entry in taken):
                 self._entries = deque(e for e in self._entries if e.run_id != run_id)
-                self._bytes -= sum(len(entry.line) for entry in own)
-            dropped = self._dropped.pop(run_id, 0)
-        lacks = [entry.lacks for entry in own if entry.lacks]
+                self._bytes = sum(len(entry.line) for entry in self._entries)
+            dropped = self._dropped.pop(run_id, 0) + self._dropped.pop("", 0)
+        lacks = [entry.lacks for entry in taken if entry.lacks]
         if dropped:
-            lacks.append(f"{LEDGER}: its first {dropped} lines were dropped, as nobody took them")
-        return [entry.line for entry in own if entry.line], lacks
+            lacks.append(f"{LEDGER}: {dropped} lines were dropped, as nobody took them")
+        return [entry.line for entry in taken if entry.line], lacks
 
     def has(self, run_id: str) -> bool:
-        """Say whether lines of this run wait."""
+        """Say whether lines of this run alone wait."""
         with self._lock:
             return any(entry.run_id == run_id for entry in self._entries)
 

@@ -18,7 +18,6 @@ import time
 from typing import TYPE_CHECKING
 
 from runback.capture.command import main_script
-from runback.capture.ledger import QUEUE
 from runback.capture.output import Tee
 from runback.capture.recording import Recording
 from runback.capture.sources import databases, sources
@@ -145,7 +144,6 @@ class Recorder:
 
     def _drain(self) -> None:
         written = self._tee.take()
-        QUEUE.give([recording.run_id for recording in self._open()])
         for recording in self._open():
             self._guarded(functools.partial(recording.output, written), recording)
 

@@ -25,7 +25,7 @@ from runback.store.places import local_path
 if TYPE_CHECKING:
     from runback.capture.facts import Facts
     from runback.capture.source import Glimpse, Source
-    from runback.record.state import Rows
+    from runback.record.state import Row, Rows
 
 
 class Recording:
@@ -135,11 +135,11 @@ class Recording:
         self._last = glimpse.last
         if glimpse.points or glimpse.rows != self._rows:
             self._write_state(glimpse)  # a rename: by it, an index sees that something is new
-        self._append_noted()
+        self._append_noted(glimpse.rows["runs"][0])
 
-    def _append_noted(self) -> None:
-        """Append what the training noted: before the run's end, as it was seen to have ended."""
-        noted, lacks = QUEUE.take(self.run_id)
+    def _append_noted(self, run: Row) -> None:
+        """Append what the training has noted. run: as it was seen before, perhaps at its end."""
+        noted, lacks = QUEUE.take(self.run_id, run["start_time"] or 0, run["end_time"])
         self._noted += [] if self._is_full else noted
         if self._noted and not ledger.append(self._record / files.LEDGER, self._noted):
             self._is_full = True

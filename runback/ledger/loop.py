@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from runback.capture import loaded
 from runback.capture.ledger import OFF, level
 from runback.errors import RunbackError
 from runback.ledger.fit import Fit, readable
@@ -47,9 +48,8 @@ def epochs(count: int | Iterable[int], *watched: Any) -> Iterator[int]:
 
 
 def _is_first() -> bool:
-    import torch.distributed as group
-
-    return not (group.is_available() and group.is_initialized()) or group.get_rank() == 0
+    group = "torch.distributed"
+    return not loaded.call(group, "is_initialized") or loaded.call(group, "get_rank") == 0
 
 
 def _noted(numbers: Iterable[int], loop: _Loop) -> Iterator[int]:
