@@ -39,7 +39,7 @@ def _look(case: Case) -> Iterator[Finding]:
     for suffixes, open_it in _TENSORS.items():
         if name.endswith(suffixes):
             return _named(case, open_it)
-    if name.endswith((".pt", ".pth", ".ckpt", ".bin")):
+    if name.endswith((".pt", ".pth", ".ckpt")) or (name.endswith(".bin") and _is_zip(case)):
         return _torch(case)
     if name.endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
         return archives.tarred(case, look)

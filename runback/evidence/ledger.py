@@ -105,7 +105,7 @@ def _note_both(seen: _Seen, walk: Walk, a: Line, b: Line, has_batch: bool) -> No
     for what, names in found.items():
         if names is not None:
             seen.note(what, a, names)
-    walk.step(a, data, batch, weights, generators)
+    walk.step(a, b, data, batch, weights)
 
 
 def weights_of(line: Line) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zipfile
 import zlib
@@ -195,8 +196,9 @@ def torch(file: BinaryIO) -> Opened:
             warnings.simplefilter("ignore")
             content = loading.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file, or one that refuses, leads to
-        reason = str(error).strip().split("\n")[0][:160]
-        raise CannotLook(f"differs in its bytes, and torch does not load it: {reason}") from error
+        raise CannotLook(
+            f"differs in its bytes, and torch does not load it: {_refusal(error)}"
+        ) from error
     found = Opened()
     for name, leaf in _leaves(content, "", 0):
         if isinstance(leaf, loading.Tensor):
@@ -204,6 +206,12 @@ def torch(file: BinaryIO) -> Opened:
         else:
             found.plain[name] = leaf
     return found
+
+
+def _refusal(error: Exception) -> str:
+    """Return the part of torch's long message that says what it refuses."""
+    said = re.search(r"WeightsUnpickler error: ([^\n]*?)(?:\. |\n|$)", str(error))
+    return said[1][:160] if said else str(error).strip().split("\n")[0][:160]
 
 
 def _leaves(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:

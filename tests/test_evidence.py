@@ -1,0 +1,386 @@
+"""Compare two records: how they ended, params, metrics, data, files by their digests."""
+
+from __future__ import annotations
+
+import math
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pairs import POINTS, Model, Training, compared, notable, only, point, write
+
+from runback.errors import RecordError
+from runback.evidence.compare import Wish, compare, is_identical, is_within
+from runback.evidence.finding import (
+    ARTIFACTS,
+    ASIDE,
+    CHECKPOINTS,
+    DATA,
+    DIFFERENT,
+    EXTRA,
+    KILLED,
+    LEDGER,
+    METRICS,
+    MISSING,
+    PARAMS,
+    SAME,
+    STATUS,
+    UNKNOWN,
+    WITHIN,
+    Finding,
+)
+from runback.evidence.metrics import compare as compare_metrics
+from runback.evidence.numbers import ulps
+from runback.evidence.own import Own
+from runback.evidence.side import Pair, Side
+from runback.record import files, metrics
+
+LARGEST = 1.7976931348623157e308
+
+
+def test_two_records_of_one_training_are_identical(tmp_path: Path) -> None:
+    training = Training(artifacts={"a.bin": b"\0"}, models=[Model("m", 1, {"m.bin": b"x"})])
+    found = compared(tmp_path, training, training)
+    assert notable(found, METRICS) == []
+    assert {f.part for f in found.of(SAME)} == {STATUS, PARAMS, METRICS, CHECKPOINTS, ARTIFACTS}
+    assert is_identical(found)
+    assert is_within(found)
+
+
+def test_nothing_that_a_training_computed_is_not_identical(tmp_path: Path) -> None:
+    found = compared(tmp_path, Training(points=()), Training(points=()))
+    assert found.of(DIFFERENT, MISSING, EXTRA) == []
+    assert not is_identical(found)
+
+
+def test_ends_that_differ(tmp_path: Path) -> None:
+    failed = Training(status="FAILED", manifest={"ended": {"by": "ValueError: no"}})
+    found = compared(tmp_path, Training(), failed)
+    assert notable(found, STATUS) == [
+        Finding(STATUS, "status", DIFFERENT, recorded="FINISHED", replayed="FAILED", differing=1),
+        Finding(STATUS, "ended by", DIFFERENT, recorded="", replayed="ValueError: no", differing=1),
+    ]
+    assert not is_identical(found)
+
+
+def test_a_killed_original_is_compared_as_far_as_it_came(tmp_path: Path) -> None:
+    whole = Training(params={"lr": "0.1", "late": "1"}, artifacts={"late.bin": b"\0"})
+    killed = Training(points=POINTS[:2], status="KILLED")
+    found = compared(tmp_path, killed, whole, Wish(is_partial=True))
+    assert [(f.name, f.detail) for f in found.of(ASIDE)] == [
+        ("status", KILLED),
+        ("late", KILLED),
+        ("loss", KILLED),
+        ("late.bin", KILLED),
+    ]
+    assert is_identical(found)
+    again = compared(tmp_path / "other", killed, whole)
+    assert [f.status for f in notable(again, METRICS)] == [EXTRA]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "replayed", "status"),
+    [
+        ({"a": "1"}, {"a": "1"}, SAME),
+        ({"a": "1"}, {"a": "1.0"}, DIFFERENT),
+        ({"a": "1"}, {}, MISSING),
+        ({}, {"a": "1"}, EXTRA),
+        ({"a": "/old/x.csv"}, {"a": "/new/x.csv"}, SAME),
+        ({"a": "/old"}, {"a": "/new"}, SAME),
+        ({"a": "/older/x.csv"}, {"a": "/newer/x.csv"}, DIFFERENT),
+        ({"a": "/old/x.csv"}, {"a": "/new/y.csv"}, DIFFERENT),
+        ({"lr": "1"}, {"lr": "2"}, ASIDE),
+    ],
+)
+def test_params(
+    recorded: dict[str, str], replayed: dict[str, str], status: str, tmp_path: Path
+) -> None:
+    wish = Wish(roots=("/old", "/new"), ignore=["l?"])
+    one, other = Training(params=recorded), Training(params=replayed)
+    assert only(compared(tmp_path, one, other, wish), PARAMS).status == status
+
+
+NUMBERS = st.floats().filter(lambda x: abs(x) != LARGEST)
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_a_bit_that_differs_anywhere_is_found(data: st.DataObject) -> None:
+    values = data.draw(st.lists(NUMBERS, min_size=1, max_size=20))
+    at = data.draw(st.integers(0, len(values) - 1))
+    flipped = _flipped(values[at], data.draw(st.integers(0, 63)))
+    one = [("x", value, step) for step, value in enumerate(values)]
+    other = [("x", flipped if step == at else value, step) for _, value, step in one]
+    order = data.draw(st.permutations(other))
+    (found,) = of_points(one, order)
+    if (math.isnan(values[at]) and math.isnan(flipped)) or abs(flipped) == LARGEST:
+        return
+    assert (found.status, found.step, found.differing) == (DIFFERENT, at, 1)
+    assert found.count == len(values)
+    assert [repr(found.recorded), repr(found.replayed)] == [repr(values[at]), repr(flipped)]
+    is_known = not (math.isnan(values[at]) or math.isnan(flipped))
+    assert (found.ulps is not None and found.ulps > 0) == is_known
+
+
+def of_points(*both: list[tuple[str, float, int]]) -> list[Finding]:
+    with tempfile.TemporaryDirectory() as folder:
+        sides = [Side(name, Path(folder, name), {}, {}) for name in "ab"]
+        for side, points in zip(sides, both, strict=True):
+            lines = "".join(metrics.to_line(point(*p)) + "\n" for p in points)
+            write(side.record / files.METRICS, lines.encode())
+        return [*compare_metrics(Pair(sides[0], sides[1], Wish(), ({}, {}), (Own(), Own())))]
+
+
+def _flipped(value: float, bit: int) -> float:
+    (bits,) = struct.unpack("<Q", struct.pack("<d", value))
+    (found,) = struct.unpack("<d", struct.pack("<Q", bits ^ 1 << bit))
+    return float(found)
+
+
+@given(st.floats(0, 1e300), st.integers(0, 1000))
+def test_ulps_are_steps_from_one_double_to_the_next(start: float, steps: int) -> None:
+    start, end = abs(start), abs(start)
+    for _ in range(steps):
+        end = math.nextafter(end, math.inf)
+    assert ulps(start, end) == ulps(end, start) == ulps(-start, -end) == steps
+    # -0.0 lies between the negative and the positive ones, as a number of its own.
+    assert ulps(-start, end) == (ulps(0.0, start) or 0) + (ulps(0.0, end) or 0) + 1
+
+
+def test_zeros_and_nans(tmp_path: Path) -> None:
+    one = Training([("a", 0.0, 0), ("b", math.nan, 0), ("c", math.nan, 0), ("d", math.inf, 0)])
+    other = Training([("a", -0.0, 0), ("b", math.nan, 0), ("c", 0.0, 0), ("d", -math.inf, 0)])
+    found = compared(tmp_path, one, other)
+    by_name = {f.name: (f.status, f.ulps) for f in found.findings if f.part == METRICS}
+    assert by_name["a"] == (DIFFERENT, 1)
+    assert by_name["b"] == (SAME, None)
+    assert by_name["c"] == (DIFFERENT, None)
+    assert by_name["d"][0] == DIFFERENT
+
+
+def test_first_values_and_the_largest_difference(tmp_path: Path) -> None:
+    later = [("loss", 0.5, 0), ("loss", math.nextafter(0.25, 1), 1), ("loss", 1.125, 2)]
+    found = only(compared(tmp_path, Training(), Training(later)), METRICS)
+    assert (found.count, found.differing, found.step) == (3, 2, 1)
+    assert (found.recorded, found.replayed) == (0.25, math.nextafter(0.25, 1))
+    assert found.largest == 1.0
+    assert found.detail == "1 ulps at the first"
+
+
+def test_several_points_at_one_step_are_compared_in_order(tmp_path: Path) -> None:
+    one, other = ([("x", value, 0) for value in order] for order in ((1.0, 2.0), (2.0, 1.0)))
+    found = only(compared(tmp_path, Training(one), Training(other)), METRICS)
+    assert (found.status, found.differing) == (DIFFERENT, 2)
+
+
+def test_points_that_are_missing_or_more(tmp_path: Path) -> None:
+    found = compared(tmp_path, Training(), Training(POINTS[:2]))
+    assert notable(found, METRICS) == [
+        Finding(METRICS, "loss", MISSING, count=2, step=2, detail="1 points missing")
+    ]
+    found = compared(tmp_path / "more", Training(), Training([*POINTS, ("acc", 1.0, 0)]))
+    assert notable(found, METRICS) == [
+        Finding(METRICS, "acc", EXTRA, count=0, step=0, detail="1 points more")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_aside"),
+    [
+        ("system/cpu", True),
+        ("epoch_time", True),
+        ("fitTime", True),
+        ("samples_per_sec", True),
+        ("train/steps_per_second", True),
+        ("duration", True),
+        ("timestep_mae", False),
+        ("time_dependent_auc", False),
+        ("loss_per_sample", False),
+        ("secret", False),
+    ],
+)
+def test_timings_are_set_aside(name: str, is_aside: bool, tmp_path: Path) -> None:
+    one, other = (Training([*POINTS, (name, value, 0)]) for value in (1.0, 2.0))
+    (found,) = notable(compared(tmp_path, one, other), METRICS)
+    assert (found.name, found.status == ASIDE) == (name, is_aside)
+
+
+def test_tolerance(tmp_path: Path) -> None:
+    near = Training([("loss", 0.5 + 1e-9, 0), *POINTS[1:]])
+    found = compared(tmp_path, Training(), near, Wish(tolerance=1e-6))
+    assert [f.status for f in notable(found, METRICS)] == [WITHIN]
+    assert is_within(found)
+    assert not is_identical(found)
+    found = compared(tmp_path / "bits", Training(), near)
+    assert not is_within(found)
+
+
+def test_a_replay_from_a_step_compares_what_it_ran(tmp_path: Path) -> None:
+    one = Training([*POINTS, ("final", 1.0, 0)])
+    other = Training([POINTS[2], ("final", 1.0, 0)])
+    found = compared(tmp_path, one, other, Wish(from_step=1))
+    (early, same) = [f for f in found.findings if f.name == "loss"]
+    assert (early.status, early.count) == (UNKNOWN, 2)
+    assert early.detail == "not run again: the replay began after step 1"
+    assert (same.status, same.count) == (SAME, 1)
+    assert only_named(found.findings, "final").status == SAME
+    assert not is_identical(found)
+
+
+def only_named(findings: list[Finding], name: str) -> Finding:
+    (found,) = [f for f in findings if f.name == name]
+    return found
+
+
+def test_a_damaged_file_of_metrics_is_not_compared(tmp_path: Path) -> None:
+    sides = [Training().side(tmp_path / name / "mlruns") for name in "ab"]
+    (sides[1].record / files.METRICS).write_text("[]\n")
+    found = compare(sides[0], sides[1])
+    assert [f.status for f in notable(found, METRICS)] == [UNKNOWN]
+    assert not is_identical(found)
+    (sides[1].record / files.RUN).write_text("{}")
+    with pytest.raises(RecordError):
+        compare(sides[0], sides[1])
+
+
+DATASETS = {"inputs": [{"source_type": "DATASET", "destination_type": "RUN", "source_id": "d"}]}
+
+
+def _data(digest: str | None, **declared: dict[str, Any]) -> Training:
+    rows = [{"dataset_uuid": "d", "name": "train", "digest": digest}] if digest else []
+    return Training(rows={**DATASETS, "datasets": rows}, manifest={"data": declared})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "statuses"),
+    [
+        (_data("1"), _data("1"), [SAME]),
+        (_data("1"), _data("2"), [DIFFERENT]),
+        (_data("1"), _data(None), [MISSING]),
+        (_data(None), _data("1"), [EXTRA]),
+        (_data(None, x={"digest": "1"}), _data(None, x={"digest": "1"}), [SAME]),
+        (_data(None, x={"digest": "1"}), _data(None, x={"digest": "2"}), [DIFFERENT]),
+        (_data(None, x={"digest": "1"}), _data(None, x={"missing": "gone"}), [MISSING]),
+        (_data(None, x={"missing": "gone"}), _data(None, x={"missing": "gone"}), [UNKNOWN]),
+        (_data(None, x={"digest": "1", "unreadable": {"a": "no"}}), _data(None, x={"digest": "1"}),
+         [UNKNOWN]),
+    ],
+)  # fmt: skip
+def test_data(one: Training, other: Training, statuses: list[str], tmp_path: Path) -> None:
+    found = compared(tmp_path, one, other)
+    assert [f.status for f in found.findings if f.part == DATA] == statuses
+
+
+def test_declared_paths_are_those_of_the_project(tmp_path: Path) -> None:
+    one, other = (
+        Training(manifest={"data": {"data": {"digest": "1"}}}),
+        {"/new/data": {"digest": "1"}},
+    )
+    found = compared(
+        tmp_path, one, Training(manifest={"data": other}), Wish(roots=("/old", "/new"))
+    )
+    assert only(found, DATA).status == SAME
+
+
+def test_checkpoints_are_paired_by_name_step_and_order(tmp_path: Path) -> None:
+    one = [
+        Model("m", 1, {"m.bin": b"\0a"}),
+        Model("m", 1, {"m.bin": b"\0b"}),
+        Model("m", 2, {"m.bin": b"\0c"}),
+    ]
+    found = compared(tmp_path, Training(models=one), Training(models=one))
+    assert [f.name for f in found.of(SAME) if f.part == CHECKPOINTS] == [
+        "m at step 1",
+        "m at step 1 (2)",
+        "m at step 2",
+    ]
+    found = compared(tmp_path / "2", Training(models=one), Training(models=one[:2]))
+    assert [(f.name, f.status) for f in notable(found, CHECKPOINTS)] == [("m at step 2", MISSING)]
+    swapped = Training(models=[one[1], one[0], one[2]])
+    found = compared(tmp_path / "3", Training(models=one), swapped)
+    assert [(f.name, f.status) for f in notable(found, CHECKPOINTS)] == [
+        ("m at step 1/m.bin", DIFFERENT),
+        ("m at step 1 (2)/m.bin", DIFFERENT),
+    ]
+
+
+def test_checkpoints_before_the_step_are_not_run_again(tmp_path: Path) -> None:
+    models = [Model("m", step, {"m.bin": b"\0"}) for step in range(3)]
+    found = compared(
+        tmp_path, Training(models=models), Training(models=models[2:]), Wish(from_step=1)
+    )
+    (early,) = notable(found, CHECKPOINTS)
+    assert (early.status, early.count) == (UNKNOWN, 2)
+
+
+def test_files_that_are_missing_more_or_not_here(tmp_path: Path) -> None:
+    one = Training(artifacts={"a.bin": b"\0a", "b.bin": b"\0b", "same.bin": b"\0"})
+    other = Training(artifacts={"a.bin": b"\0A", "c.bin": b"\0c", "same.bin": b"\0"})
+    found = compared(tmp_path, one, other)
+    assert [(f.name, f.status) for f in notable(found, ARTIFACTS)] == [
+        ("a.bin", DIFFERENT),
+        ("b.bin", MISSING),
+        ("c.bin", EXTRA),
+    ]
+    (tmp_path / "x").mkdir()
+    sides = [t.side(tmp_path / "x" / str(n) / "mlruns") for n, t in enumerate((one, other))]
+    (sides[0].artifacts / "a.bin").unlink()
+    (sides[0].artifacts / "same.bin").unlink()
+    by_name = {f.name: f for f in compare(sides[0], sides[1]).findings if f.part == ARTIFACTS}
+    assert by_name["same.bin"].status == SAME
+    assert by_name["a.bin"].status == UNKNOWN
+    assert by_name["a.bin"].detail == "its digests differ, and a.bin is missing: not looked into"
+
+
+def test_a_name_or_link_that_leads_out_is_not_followed(tmp_path: Path) -> None:
+    sides = [Training(artifacts={"d/a.bin": b"\0"}).side(tmp_path / n / "mlruns") for n in "ab"]
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "a.bin").write_bytes(b"secret")
+    artifacts = sides[1].manifest["artifacts"]
+    artifacts["d/a.bin"]["digest"] = "sha256:" + "0" * 64
+    artifacts["../../a.bin"] = sides[0].manifest["artifacts"]["../../a.bin"] = {}
+    folder = sides[1].artifacts / "d"
+    (folder / "a.bin").unlink()
+    folder.rmdir()
+    folder.symlink_to(secret)
+    found = {f.name: f for f in compare(sides[0], sides[1]).findings if f.part == ARTIFACTS}
+    assert found["d/a.bin"].status == UNKNOWN
+    assert "symbolic link" in found["d/a.bin"].detail
+    assert found["../../a.bin"].status == UNKNOWN
+    assert "leads out" in found["../../a.bin"].detail
+
+
+def test_event_files_of_tensorboard_are_set_aside(tmp_path: Path) -> None:
+    one = Training(artifacts={"tb/events.out.tfevents.1.host": b"1"})
+    other = Training(artifacts={"tb/events.out.tfevents.2.host": b"2"})
+    found = compared(tmp_path, one, other)
+    assert [(f.name, f.status) for f in notable(found, ARTIFACTS)] == [
+        ("tb/events.out.tfevents.*", ASIDE)
+    ]
+
+
+def test_what_the_user_sets_aside_is_named(tmp_path: Path) -> None:
+    one = Training([*POINTS, ("noise", 1.0, 0)], artifacts={"a.bin": b"\0"})
+    other = Training([*POINTS, ("noise", 2.0, 0)], artifacts={"a.bin": b"\1"})
+    found = compared(tmp_path, one, other, Wish(ignore=["noi*", "*.bin"]))
+    assert [(f.name, f.detail) for f in found.of(ASIDE)] == [
+        ("noise", "as asked: noi*"),
+        ("a.bin", "as asked: *.bin"),
+    ]
+    assert is_identical(found)
+
+
+def test_a_record_that_is_not_final_is_digested_now(tmp_path: Path) -> None:
+    killed = Training(status="RUNNING", artifacts={"a.bin": b"\0"})
+    found = compared(tmp_path, killed, Training(artifacts={"a.bin": b"\1"}))
+    assert [(f.name, f.status) for f in notable(found, ARTIFACTS)] == [("a.bin", DIFFERENT)]
+
+
+def test_without_ledgers_there_was_nothing_to_compare(tmp_path: Path) -> None:
+    (found,) = notable(compared(tmp_path, Training(), Training()), LEDGER)
+    assert (found.status, found.count) == (UNKNOWN, 0)
