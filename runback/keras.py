@@ -12,13 +12,16 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import json
 import sys
 import tempfile
 import threading
 import traceback
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runback.checkpoints import generators
 from runback.checkpoints.callback import Keeper
 from runback.checkpoints.errors import CheckpointFailed
 from runback.ledger.keras_fit import KerasFit
@@ -26,7 +29,11 @@ from runback.ledger.keras_fit import KerasFit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from runback.checkpoints.saved import Checkpoint
+
 WEIGHTS = ".weights.h5"
+# In a .keras file, beside what Keras puts there.
+GENERATORS = "runback/generators.json"
 # The fit that began last in each thread, as MLflow has an active run in each.
 _BEGUN = threading.local()
 
@@ -69,7 +76,8 @@ class _Hooks(_Ledger):
     best checkpoint is told. params: logged at the start. save_weights_only: without the
     optimizer's state, so that a training cannot go on from it to the bit. Joins the run
     that is active, or starts one and ends it with the training. Notes the ledger too,
-    where no LedgerCallback does.
+    where no LedgerCallback does. A replay that is to
+    start from a step restores it by itself.
     """
 
     def __init__(
@@ -94,6 +102,8 @@ class _Hooks(_Ledger):
         super().on_train_begin(logs)
         atexit.unregister(_end_failed)
         atexit.register(_end_failed)  # before the handlers of the run's, which take it for whole
+        if start := self._keeper.start_from:
+            restore(getattr(self, "model"), start)  # noqa: B009 - Keras sets it
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         super().on_epoch_end(epoch, logs)
@@ -103,10 +113,56 @@ class _Hooks(_Ledger):
             path = Path(folder) / self._keeper.name
             model = _model_of(self)
             (model.save_weights if self._save_weights_only else model.save)(path)
+            if path.suffix == ".keras":
+                _keep_generators(path, model)
             self._keeper.keep(path, epoch, logs or {})
 
     def on_train_end(self, logs: Any = None) -> None:
         self._keeper.end()
+
+
+def restore(model: Any, checkpoint: Checkpoint) -> None:
+    """Put weights, optimizer and random generators into the state of a checkpoint.
+
+    What it needs, `CheckpointCallback` has kept. The next fit begins with the epoch after
+    it, as after keras.callbacks.BackupAndRestore. Raises CheckpointFailed: the model is
+    another one, or its file is.
+    """
+    path = checkpoint.path or Path()
+    try:
+        if model.optimizer is not None and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        model.load_weights(path)
+        if path.suffix == ".keras":
+            _restore_generators(path, model)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        what = f"this model cannot go on from the checkpoint of step {checkpoint.step}"
+        raise CheckpointFailed(what, str(error).split("\n")[0], path) from error
+    model._initial_epoch = checkpoint.step + 1
+
+
+def _keep_generators(path: Path, model: Any) -> None:
+    """Add to a .keras file, an archive, the states that Keras leaves out."""
+    seeds = [[int(part) for part in variable.numpy()] for variable in _seeds(model)]
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        # A name alone would date it: of equal states, the same bytes.
+        member = zipfile.ZipInfo(GENERATORS)
+        archive.writestr(member, json.dumps({**generators.states(), "seeds": seeds}))
+
+
+def _restore_generators(path: Path, model: Any) -> None:
+    with zipfile.ZipFile(path) as archive:
+        if GENERATORS not in archive.namelist():
+            return  # another callback's, or one of before
+        kept = json.loads(archive.read(GENERATORS))
+    for variable, seed in zip(_seeds(model), kept["seeds"], strict=True):
+        variable.assign(seed)
+    generators.restore(kept)
+
+
+def _seeds(model: Any) -> list[Any]:
+    """Return the states of the layers' own generators (Dropout's, for one)."""
+    return [v for v in model.variables if v.path.endswith("seed_generator_state")]
 
 
 def _end_failed() -> None:

@@ -3,8 +3,8 @@
     callback = runback.lightning.CheckpointCallback(primary_metric=("val_loss", "minimize"))
     pl.Trainer(callbacks=[callback]).fit(module, loader)
 
-They hold the optimizer's state and the loop's. To go on later, and end as if nothing
-had happened: `experiment = runback.resume(RUN)`, then
+They hold the states of the optimizer, the loop and the global generators. To go on
+later, and end as if nothing had happened: `experiment = runback.resume(RUN)`, then
 `trainer.fit(module, ckpt_path=experiment.latest.path)`.
 """
 
@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runback.checkpoints import generators
 from runback.checkpoints.callback import Keeper
 from runback.errors import PackageMissing
 from runback.ledger.lightning_fit import LightningFit
@@ -79,6 +80,18 @@ class _Hooks(_Ledger):
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         if trainer.is_global_zero:
             self._keeper.begin()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint of Lightning's keeps of us: the generators' states."""
+        return {"generators": generators.states()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put the generators into that state: the loaders draw from them before any hook of ours.
+
+        Lightning has its sanity check put back what it drew.
+        """
+        if known := state_dict.get("generators"):
+            generators.restore(known)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         super().on_train_epoch_end(trainer, pl_module)

@@ -62,6 +62,7 @@ class Recorder:
         self._holds: dict[Path, running.Hold] = {}
         self._signal = 0
         self._waits = 100
+        self._expected_ms = 0
 
     def expect(self) -> str:
         """Return the tag's value; look for a run that has it, from now on and for a while."""
@@ -71,6 +72,8 @@ class Recorder:
             self._handle_signals()
         self._hold_session()
         self._tee.start()  # what the run prints first is to be there too
+        if not self._expected.is_set():
+            self._expected_ms = time.time_ns() // 1_000_000
         self._expected.set()
         return self.session
 
@@ -117,7 +120,9 @@ class Recorder:
     def _begin(self, source: Source, run_id: str) -> None:
         if self._open():
             self._drain()  # what was printed so far is of the runs before
-        recording = self._recordings[run_id] = Recording(source, run_id, self._previous())
+        recording = self._recordings[run_id] = Recording(
+            source, run_id, self._previous(), self._expected_ms
+        )
         try:
             recording.begin()
         except self._errors as error:

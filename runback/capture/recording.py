@@ -31,9 +31,13 @@ if TYPE_CHECKING:
 class Recording:
     """Records one run. `ended` once its record is final."""
 
-    def __init__(self, source: Source, run_id: str, previous: Recording | None) -> None:
+    def __init__(
+        self, source: Source, run_id: str, previous: Recording | None, expected_ms: int
+    ) -> None:
+        """expected_ms: when MLflow asked for its tags; what the run does comes after."""
         self.source = source
         self.run_id = run_id
+        self._expected_ms = expected_ms
         self.ended = False
         self._given_up = False
         self.facts: Facts | None = previous.facts if previous else None
@@ -93,7 +97,7 @@ class Recording:
             "host": machine.get("host"),
             "boot_id": machine.get("boot_id"),
             "pid": command.get("pid"),
-            "recorded_from_ms": time.time_ns() // 1_000_000,
+            "recorded_from_ms": self._expected_ms,
         }
 
     def has_begun_training(self) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runback.checkpoints.experiment import Experiment
+    from runback.checkpoints.saved import Checkpoint
 
 
 class Keeper:
@@ -42,6 +43,11 @@ class Keeper:
     def begin(self) -> None:
         """Join the run that is active, or start one."""
         self._experiment = init(params=self._params)
+
+    @property
+    def start_from(self) -> Checkpoint | None:
+        """Return the checkpoint at which a replay starts this fit, None if at its beginning."""
+        return self._experiment.start_from if self._experiment else None
 
     def is_due(self, epoch: int) -> bool:
         return (epoch + 1) % self._period == 0

@@ -3,6 +3,7 @@
 WrongArguments     what init() or checkpoint() was given, all problems at once
 CheckpointFailed   a disk, a database or MLflow refused a checkpoint
 RunElsewhere       a run that another store records cannot be continued here
+NoSuchCheckpoint   no files were kept at the step from which a replay is to start
 RunActive          another run is active in this thread
 """
 
@@ -45,4 +46,17 @@ class RunActive(RunbackError):
         super().__init__(
             f"run {active[:8]} is active in this thread, and {wanted[:8]} cannot be beside it",
             "mlflow.end_run() ends it",
+        )
+
+
+class NoSuchCheckpoint(RunbackError):
+    def __init__(self, run_id: str, step: int, known: Sequence[int]) -> None:
+        """known: the steps that have one, in order."""
+        steps = ", ".join(map(str, known[-20:]))
+        more = f"{len(known) - 20} more, " if len(known) > 20 else ""
+        super().__init__(
+            f"run {run_id[:8]} has no checkpoint with files of step {step}"
+            + (f"; it has those of {more}{steps}" if known else ", nor of any other"),
+            f"runback replay {run_id[:8]}"
+            + (f" --from-step {known[-1]}" if known else "   # from its beginning"),
         )

@@ -13,11 +13,12 @@ from runback.checkpoints import content, saved
 from runback.checkpoints.background import Background
 from runback.checkpoints.errors import CheckpointFailed, WrongArguments
 from runback.checkpoints.keeping import Keeping
+from runback.checkpoints.replayed import asked_step
 from runback.checkpoints.saved import Checkpoint
 from runback.checkpoints.values import check_among, metrics_of, primary_of, step_of
 from runback.record.primary import best_from_tag, from_tag
 from runback.store import running
-from runback.store.tags import BEST_TAG, PRIMARY_TAG
+from runback.store.tags import BEST_TAG, FROM_TAG, PRIMARY_TAG
 from runback.terminal import report
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from runback.checkpoints.content import Source
     from runback.checkpoints.publish import Publisher
+    from runback.checkpoints.replayed import Past
     from runback.record.primary import PrimaryMetric
 
     AnyPath = str | os.PathLike[str]
@@ -38,8 +40,10 @@ class Experiment:
     after Ctrl-C. Threads may share it. id: the run's, 32 hex characters.
     """
 
-    def __init__(self, publisher: Publisher, is_ours: bool, is_new: bool) -> None:
-        """is_ours: `stop` ends the run. is_new: it has nothing yet."""
+    def __init__(
+        self, publisher: Publisher, is_ours: bool, is_new: bool, past: Past | None = None
+    ) -> None:
+        """is_ours: `stop` ends the run. is_new: it has nothing yet. past: that it goes on from."""
         self.id = publisher.run_id
         self._publisher = publisher
         self._is_ours = is_ours
@@ -48,8 +52,11 @@ class Experiment:
         self._background = Background()
         self._primary: PrimaryMetric | None = None
         self._next_step = 0
+        self._past = past
         if not is_new:
             self._look_up()
+        if past:
+            self._go_on_from(past)
         self._is_alone = not running.is_held(publisher.root, self.id)
         self._hold = running.hold(publisher.root, self.id) if publisher.is_local else None
         atexit.register(self._at_exit)
@@ -92,7 +99,8 @@ class Experiment:
     def latest(self) -> Checkpoint | None:
         """Return the checkpoint with files of the greatest step, None if there is none."""
         with self._publisher.failing("the latest checkpoint cannot be read"):
-            return saved.latest(self._publisher)
+            own = saved.latest(self._publisher)
+            return self._past.latest() if self._past and not own else own
 
     @property
     def best(self) -> Checkpoint | None:
@@ -101,7 +109,20 @@ class Experiment:
         Without a path, if no file was kept at that step.
         """
         with self._publisher.failing("the best checkpoint cannot be read"):
-            return saved.best(self._publisher)
+            own = saved.best(self._publisher)
+            is_own = own is not None and (own.path is not None or not self._is_past(own))
+            return self._past.best() if self._past and not is_own else own
+
+    @property
+    def start_from(self) -> Checkpoint | None:
+        """Return where a replay is to start: the original's checkpoint of the step asked for.
+
+        None in a training, in a replay from the beginning, and once the run has its own.
+        """
+        if self._past is None or asked_step() is None:
+            return None
+        with self._publisher.failing("the latest checkpoint cannot be read"):
+            return None if saved.latest(self._publisher) else self._past.latest()
 
     def stop(self) -> None:
         """Wait for what goes on in the background, and end the run as FINISHED.
@@ -186,6 +207,19 @@ class Experiment:
         best = best_from_tag(tags.get(BEST_TAG, "")) or {}
         self._publisher.know_best(best.get("value"))
         self._next_step = 1 + self._publisher.last_step()
+
+    def _go_on_from(self, past: Past) -> None:
+        """Stand where the run of the past stood."""
+        self._next_step = max(self._next_step, past.first_step)
+        if past.primary and self._primary is None:
+            self._publisher.name_primary(past.primary)
+            self._primary = past.primary
+        if BEST_TAG not in self._publisher.run().data.tags and (best := past.best_value()):
+            self._publisher.name_best(best)
+        self._publisher.say(FROM_TAG, str(past.first_step - 1))
+
+    def _is_past(self, found: Checkpoint) -> bool:
+        return self._past is not None and found.step < self._past.first_step
 
     def _checked(
         self, path: Any, step: Any, metrics: Any, primary_metric: Any

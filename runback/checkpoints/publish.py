@@ -14,7 +14,7 @@ import sqlite3
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runback.capture.sources import sqlite_file
 from runback.checkpoints.errors import CheckpointFailed
@@ -198,11 +198,18 @@ class Publisher:
             self.client.finalize_logged_model(model_id, "READY")
         best = best_of(step, metrics, primary, model_id)
         if best and primary and is_better(best["value"], self._best, primary.goal):
-            self.client.set_tag(self.run_id, BEST_TAG, json.dumps(best), synchronous=True)
-            self._best = best["value"]
+            self.name_best(best)
 
     def name_primary(self, primary: PrimaryMetric) -> None:
-        self.client.set_tag(self.run_id, PRIMARY_TAG, str(primary), synchronous=True)
+        self.say(PRIMARY_TAG, str(primary))
+
+    def name_best(self, best: Mapping[str, Any]) -> None:
+        """Say which is the best value so far: value, step, model_id."""
+        self.say(BEST_TAG, json.dumps(best))
+        self._best = best["value"]
+
+    def say(self, tag: str, value: str) -> None:
+        self.client.set_tag(self.run_id, tag, value, synchronous=True)
 
     def know_best(self, value: float | None) -> None:
         """Say which value the run has as its best already."""

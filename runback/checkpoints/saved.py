@@ -26,18 +26,20 @@ class Checkpoint:
 
     path: its file or folder in the store, to be read and not written; None if it has
     metrics alone. model_id: of MLflow's logged model, None without files.
+    created_ms: since 1970, of one that was read.
     """
 
     step: int
     metrics: dict[str, float]
     path: Path | None = None
     model_id: str | None = None
+    created_ms: int | None = None
 
 
 def latest(publisher: Publisher) -> Checkpoint | None:
     """Return the checkpoint with files of the greatest step, None if there is none."""
     run = publisher.run()
-    return next(_whole(publisher, run), None)
+    return next(whole(publisher, run), None)
 
 
 def best(publisher: Publisher) -> Checkpoint | None:
@@ -50,25 +52,29 @@ def best(publisher: Publisher) -> Checkpoint | None:
     if known is None:
         return None
     if known.get("model_id"):
-        return next(_whole(publisher, run, known["model_id"]), None)
+        return next(whole(publisher, run, known["model_id"]), None)
     metric = primary.from_tag(run.data.tags.get(PRIMARY_TAG, ""))
     return Checkpoint(known["step"], {metric.name: known["value"]} if metric else {})
 
 
-def _whole(publisher: Publisher, run: Run, model_id: str | None = None) -> Iterator[Checkpoint]:
+def whole(
+    publisher: Publisher, run: Run, model_id: str | None = None, before_ms: int | None = None
+) -> Iterator[Checkpoint]:
     """Yield the run's checkpoints that are ready, the latest first; or the one asked for.
 
-    Of a step's, the one that was made last; MLflow names them in no order.
+    before_ms: those made earlier alone. Of a step's, the one that was made last goes
+    first; MLflow names them in no order.
     """
     outputs = run.outputs.model_outputs if run.outputs else []
     found = [output for output in outputs if model_id in (None, output.model_id)]
     found.sort(key=lambda output: output.step, reverse=True)
     for step, those in groupby(found, key=lambda output: output.step):
         models = [model for output in those if (model := publisher.model(output.model_id))]
-        for model in sorted(models, key=lambda model: -model.creation_timestamp):
+        early = [m for m in models if before_ms is None or m.creation_timestamp < before_ms]
+        for model in sorted(early, key=lambda model: -model.creation_timestamp):
             metrics = {metric.key: metric.value for metric in model.metrics or ()}
             path, metrics = _content(publisher, model, metrics)
-            yield Checkpoint(step, metrics, path, model.model_id)
+            yield Checkpoint(step, metrics, path, model.model_id, model.creation_timestamp)
 
 
 def _content(

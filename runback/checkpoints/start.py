@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.capture.sources import sqlite_file
+from runback.checkpoints import replayed
 from runback.checkpoints.errors import RunActive, RunElsewhere, WrongArguments
 from runback.checkpoints.experiment import Experiment
 from runback.checkpoints.publish import failing, publisher_of
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlflow.entities import Run
+
+    from runback.checkpoints.replayed import Past
 
 
 def init(
@@ -57,7 +60,8 @@ def init(
         joins = active or os.environ.get("MLFLOW_RUN_ID")
         publisher = publisher_of(active or _started(experiment, name), project)
         publisher.log_params(wanted)
-        return Experiment(publisher, is_ours=active is None, is_new=not joins)
+        past = replayed.past_of_step(project)
+        return Experiment(publisher, is_ours=active is None, is_new=not joins, past=past)
 
 
 def resume(run: str, path: str | os.PathLike[str] = ".") -> Experiment:
@@ -65,6 +69,7 @@ def resume(run: str, path: str | os.PathLike[str] = ".") -> Experiment:
 
     run: an id, the beginning of one, a name, @latest or @best (of a tracking server, an
     id). path: as for init. `latest` and `best` of what is returned say where to go on.
+    Where `runback replay` runs it, a new run goes on in its stead, from what it had then.
     Raises NoSuchRun, AmbiguousRun, RunElsewhere (a run that another machine records),
     RunActive, StoreError, CheckpointFailed.
     """
@@ -78,6 +83,8 @@ def resume(run: str, path: str | os.PathLike[str] = ".") -> Experiment:
     if not active:
         _connect(project)
     with failing(f'run "{run}" cannot go on', project):
+        if replayed.is_replayed() and (past := replayed.past_of(run, project)):
+            return _beside(past, active, project)
         found = _found(run)
         if active and active.info.run_id != found.info.run_id:
             raise RunActive(active.info.run_id, found.info.run_id)
@@ -89,6 +96,15 @@ def resume(run: str, path: str | os.PathLike[str] = ".") -> Experiment:
             going_on.release()
             raise
         return going_on
+
+
+def _beside(past: Past, active: Run | None, project: Path) -> Experiment:
+    """Go on in a new run, or the active one; named, for MLflow draws a name from a generator."""
+    import mlflow
+
+    info = past.run.info
+    run = active or mlflow.start_run(experiment_id=info.experiment_id, run_name=info.run_name)
+    return Experiment(publisher_of(run, project), is_ours=not active, is_new=not active, past=past)
 
 
 def _project(path: Any, problems: list[str]) -> Path:

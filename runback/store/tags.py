@@ -13,3 +13,7 @@ VERDICT_TAG = "runback.verdict"
 # Of a run that is a replay: the original's id, and which attempt at it this was.
 REPLAY_OF_TAG = "runback.replay_of"
 ATTEMPT_TAG = "runback.replay"
+# Of a run that was replayed: the id of the latest replay.
+REPLAYED_AS_TAG = "runback.replayed_as"
+# Of a replay that went on from what the original had: the step after which it began.
+FROM_TAG = "runback.replay_from"
