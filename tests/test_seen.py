@@ -113,6 +113,16 @@ def test_modules_that_the_snapshot_lacks(tmp_path: Path) -> None:
     assert imported.describe(tmp_path, known, [*paths, os.__file__, "/nowhere/x.py"]) == expected
 
 
+def test_links_and_linked_projects(tmp_path: Path) -> None:
+    write(tmp_path, {"real/train.py": "", "elsewhere/local.py": "x = 1"})
+    (tmp_path / "real/local.py").symlink_to(tmp_path / "elsewhere/local.py")
+    (tmp_path / "link").symlink_to("real")
+    for project in ("real", "link"):
+        for way in ("real", "link"):
+            found = imported.describe(tmp_path / project, [], [str(tmp_path / way / "local.py")])
+            assert found == {"local.py": {"digest": sha256(b"x = 1"), "size_bytes": 5}}
+
+
 def test_files_of_a_record_as_they_are_now(tmp_path: Path) -> None:
     write(tmp_path, {"local.py": "x = 1"})
     found = imported.digests(tmp_path, ["local.py", "gone.py", "nul\0"])

@@ -27,16 +27,19 @@ def describe(
     absolute if it lies beside a script that is elsewhere. What a virtual environment
     holds is no code of the project.
     """
-    project, script = project.resolve(), command.main_script()
-    folders = [project, *([script.resolve().parent] if script else [])]
+    script = command.main_script()
+    folders = dict.fromkeys([project, project.resolve(), *([script.parent] if script else [])])
     names = set[str]()
     for path in loaded.files() if paths is None else paths:
         if path.startswith(LIBRARY) or any(folder in path for folder in INSTALLED):
             continue  # nearly all of them, before a look at the disk
-        real = Path(os.path.realpath(path))
-        inside = next((folder for folder in folders if real.is_relative_to(folder)), None)
-        if inside and not _is_environment(real, inside):
-            names.add(_named(real, project))
+        # A link to a file elsewhere is the project's too; a link to the project's folder is it.
+        folder, name = os.path.split(path)
+        for place in (Path(path), Path(os.path.realpath(folder), name)):
+            inside = next((folder for folder in folders if place.is_relative_to(folder)), None)
+            if inside:
+                names |= set() if _is_environment(place, inside) else {_named(place, project)}
+                break
     return digests(project, sorted(names - set(known))[:FILES_MAX])
 
 
@@ -60,5 +63,7 @@ def _is_environment(path: Path, folder: Path) -> bool:
 
 
 def _named(path: Path, project: Path) -> str:
-    inside = path.is_relative_to(project)
-    return path.relative_to(project).as_posix() if inside else str(path)
+    for folder in (project, project.resolve()):
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+    return str(path)

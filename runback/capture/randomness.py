@@ -23,6 +23,7 @@ TORCH = {
     "cudnn_deterministic": "backends.cudnn.deterministic",
     "cudnn_benchmark": "backends.cudnn.benchmark",
     "matmul_precision": "get_float32_matmul_precision",
+    "default_dtype": "get_default_dtype",
     "threads": "get_num_threads",
     "interop_threads": "get_num_interop_threads",
 }
