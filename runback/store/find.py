@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runback.errors import AmbiguousRun, NoBest, NoRecord, NoRuns, NoStore, NoSuchRun, StoreError
 from runback.store.places import scan
 from runback.store.readable import readable
-from runback.store.tags import BEST_TAG, PRIMARY_TAG
+from runback.store.tags import BEST_TAG, PRIMARY_TAG, REPLAY_OF_TAG
 
 if TYPE_CHECKING:
     import sqlite3
@@ -87,12 +87,15 @@ def _candidates(connection: sqlite3.Connection, text: str) -> dict[str, str]:
         return {}
     beginning = text.lower()
     rows = connection.execute(
-        "SELECT run_uuid, name, lifecycle_stage <> 'deleted' OR run_uuid LIKE ? || '%' AS counts"
+        "SELECT run_uuid, name, CASE WHEN run_uuid LIKE ? || '%' THEN 2"
+        " WHEN lifecycle_stage = 'deleted' THEN 0 ELSE 2 - EXISTS (SELECT 1 FROM tags"
+        " WHERE tags.run_uuid = runs.run_uuid AND tags.key = ?) END AS counts"
         " FROM runs WHERE (run_uuid >= ? AND run_uuid < ?) OR name = ? ORDER BY counts DESC",
-        [beginning, beginning, beginning + "g", text],
+        [beginning, REPLAY_OF_TAG, beginning, beginning + "g", text],
     ).fetchall()
-    # A deleted run's name counts where no other has it.
-    found = {run_id: name or "" for run_id, name, counts in rows if counts or not rows[0][2]}
+    # A replay has the name of its original, which is meant; a deleted run's name counts
+    # where no other has it.
+    found = {run_id: name or "" for run_id, name, counts in rows if counts == rows[0][2]}
     return {beginning: found[beginning]} if beginning in found else found
 
 

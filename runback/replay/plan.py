@@ -1,0 +1,134 @@
+"""What a replay will do: how, where, with what, and what is otherwise than it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runback.capture import command as capture_command
+from runback.capture import machine, snapshot
+from runback.replay import attempt, command, comparable, data, environment, start
+from runback.replay.drifts import drifts
+from runback.replay.original import part, read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runback.replay.drift import Drift
+    from runback.replay.environment import Environment, Surroundings
+    from runback.replay.original import Original
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of a replay.
+
+    tolerance, ignore: of the comparison (evidence.side.Wish). from_step: begin at the
+    checkpoint of this step. timeout_s: end the training after so long. settings:
+    variables to set otherwise than recorded. data: where data lies, by its recorded
+    path. environment: one of environment.CHOICES. keep: do not remove the folder of a
+    replay that came out identical.
+    """
+
+    tolerance: float | None = None
+    ignore: tuple[str, ...] = ()
+    from_step: int | None = None
+    timeout_s: float | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Path] = field(default_factory=dict)
+    environment: str = environment.AUTO
+    keep: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A replay before it begins. why_not: why bits cannot agree on this machine, "" if they can.
+
+    data: where each declared path is. cores: how many of ours it may use, None: all.
+    """
+
+    original: Original
+    wish: Wish
+    around: Surroundings
+    environ: Mapping[str, str]
+    environment: Environment
+    data: Mapping[str, Path]
+    cores: int | None
+    drifts: Sequence[Drift]
+    why_not: str
+
+    @property
+    def folder(self) -> Path:
+        return attempt.place(self.original)
+
+    @property
+    def words(self) -> list[str]:
+        """Return the command as it will be run, in the folder that will be made."""
+        return command.words(self.original, self.folder / "code", self.environment.python)
+
+
+def plan(
+    root: Path, run_id: str, wish: Wish, around: Surroundings, environ: Mapping[str, str]
+) -> Plan:
+    """Look at the run and at what is here; nothing is written, built or run.
+
+    environ: the variables of this process. Raises what `original.read` does, DataGone,
+    CannotReplay.
+    """
+    original = read(root, run_id)
+    places = data.located(original, wish.data)
+    digests = data.digests(original, places)
+    chosen = environment.choose(original, wish.environment, around)
+    found = drifts(original.manifest, _now(original, chosen, digests, environ), is_before=True)
+    why_not = ""
+    if comparable.is_another_machine(found):
+        why_not = _why_not(original, chosen, found, environ)
+    cores = part(original.manifest, "machine").get("usable_cores")
+    return Plan(
+        *(original, wish, around, environ, chosen, places),
+        *(cores if isinstance(cores, int) else None, found, why_not),
+    )
+
+
+def _now(
+    original: Original,
+    chosen: Environment,
+    digests: Mapping[str, Any],
+    environ: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return what a manifest of now would say, as far as it is known before a run."""
+    unset = original.command.get("unset")
+    read = [*part(original.command, "environ"), *(unset if isinstance(unset, list) else [])]
+    variables = dict(capture_command.variables(environ))
+    variables |= {str(name): environ[name] for name in read if name in environ}
+    now: dict[str, Any] = {
+        "machine": machine.describe(),
+        "data": dict(digests),
+        "command": {"environ": variables},
+    }
+    if chosen.facts is not None:
+        now["environment"] = dict(chosen.facts)
+    project = Path(original.project)
+    if original.is_own and project.is_dir():
+        taken = snapshot.take(project)
+        now["code"] = snapshot.describe(taken, project)
+    return now
+
+
+def _why_not(
+    original: Original,
+    chosen: Environment,
+    found: Sequence[Drift],
+    environ: Mapping[str, str],
+) -> str:
+    """Return why bits cannot agree here, asked of the fixed sums where that can be done now."""
+    recorded = part(part(original.manifest, "at_end"), "numerics")
+    here: dict[str, str] = {}
+    if chosen.is_ready and recorded:
+        words = comparable.probe_words(original, chosen.python)
+        wanted = command.environ(original, original.root, environ, {})
+        line = start.line(chosen, original, original.root, words, original.root, wanted)
+        here = comparable.probed(line[0], original.root, line[1])
+    sums = comparable.disagreement(recorded, here)
+    return comparable.reason(found, sums, were_taken=bool(here.keys() & recorded.keys()))

@@ -1,0 +1,188 @@
+"""Run a run again from its record, compare the two, and leave the verdict."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from runback.errors import NoRecord, RecordError
+from runback.evidence.compare import compare
+from runback.evidence.side import Side
+from runback.evidence.side import Wish as Comparison
+from runback.record import files, manifest
+from runback.replay import attempt as attempts
+from runback.replay import causes, command, environment, process, publish, replayed, start, suspects
+from runback.replay.drifts import drifts
+from runback.replay.errors import ReplayFailed, ReplayInterrupted
+from runback.replay.original import model_folders
+from runback.replay.verdict import DIFFERS, IDENTICAL, verdict
+from runback.runs.folder import record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from runback.evidence.finding import Evidence
+    from runback.replay.attempt import Attempt
+    from runback.replay.causes import Cause
+    from runback.replay.drift import Drift
+    from runback.replay.plan import Plan
+    from runback.replay.process import Ended
+    from runback.runs.run import Run
+
+    Tell = Callable[[str], None]
+
+_LAST_BYTES = 4_096
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A replay that came to its end. why: what the verdict does not say, "" if it says all.
+
+    drifts: those met before and after. folder: of the attempt, None if it was removed.
+    training_s: how long the training took.
+    """
+
+    plan: Plan
+    run: Run
+    evidence: Evidence
+    verdict: str
+    why: str
+    drifts: Sequence[Drift]
+    causes: Sequence[Cause] = field(default_factory=list)
+    folder: Path | None = None
+    training_s: float = 0.0
+
+
+def replay(plan: Plan, tell: Tell) -> Replay:
+    """Run the plan to its verdict. tell: is told in sentences what is going on.
+
+    The original is not touched, but for its tag and badge. Raises AttemptGoesOn,
+    ReplayFailed, ReplayInterrupted, EnvironmentFailed, ImageError; then what was done
+    lies in the attempt's folder, and the same call begins anew.
+    """
+    original = plan.original
+    with attempts.begun(original, plan.data) as attempt:
+        ready = environment.prepare(plan.environment, original, attempt.code, plan.around)
+        plan = replace(plan, environment=ready)
+        tell(f"replaying {original.run.short_id} {original.run.name} in {attempt.folder}")
+        tell(f"environment: {ready.said}")
+        ended = _trained(plan, attempt)
+        run = _made(plan, attempt, ended)
+        done = _judged(plan, attempt, run, ended)
+        publish.publish(original, run, done.verdict, as_object(done))
+        if done.verdict == IDENTICAL and not plan.wish.keep:
+            attempt.remove()
+            done = replace(done, folder=None)
+    return done
+
+
+def _trained(plan: Plan, attempt: Attempt) -> Ended:
+    original, code = plan.original, attempt.code
+    settings = {
+        **{"MLFLOW_TRACKING_URI": f"sqlite:///{original.root}/mlflow.db"},
+        **{"_MLFLOW_SERVER_ARTIFACT_ROOT": f"{original.root}/mlruns"},
+        **{command.REPLAY: original.id, command.ATTEMPT: attempt.token},
+        **plan.wish.settings,
+    }
+    if plan.wish.from_step is not None:
+        settings[command.FROM] = str(plan.wish.from_step)
+    words = command.words(original, code, plan.environment.python)
+    folder = command.folder(original, code)
+    environ = command.environ(original, code, plan.environ, settings)
+    line, environ = start.line(
+        *(plan.environment, original, code, words, folder, environ),
+        mounted=[path for path in plan.data.values() if path.exists()],
+        extra=plan.around.engine_args,
+    )
+    attempt.note(words=line, state="running")
+    return process.run(
+        line, folder, environ, plan.wish.timeout_s, plan.cores, handles=[attempt.lock]
+    )
+
+
+def _made(plan: Plan, attempt: Attempt, ended: Ended) -> Run:
+    """Return the run that the training made. Raises ReplayFailed, ReplayInterrupted."""
+    original = plan.original
+    attempt.note(state="ended", status=ended.status)
+    run = replayed.found(original, attempt)
+    if ended.interrupted:
+        raise ReplayInterrupted(original.id, attempt.folder)
+    if ended.timed_out:
+        what = f"was ended after {plan.wish.timeout_s:g} s, its time limit"
+        raise ReplayFailed(original.id, what, attempt.folder, "")
+    if run is None:
+        what = f"ended with status {ended.status} and logged no run"
+        raise ReplayFailed(original.id, what, attempt.folder, "")
+    if ended.status and original.run.status == "FINISHED":
+        what = f"({run.short_id}) ended with status {ended.status}, the original with 0"
+        raise ReplayFailed(original.id, what, attempt.folder, "", _last_line(run))
+    return run
+
+
+def _judged(plan: Plan, attempt: Attempt, run: Run, ended: Ended) -> Replay:
+    original, wish = plan.original, plan.wish
+    own, new = side(original.run), side(run)
+    how = Comparison(
+        tolerance=wish.tolerance,
+        ignore=wish.ignore,
+        from_step=wish.from_step,
+        is_partial=original.was_killed,
+        roots=(original.project, str(attempt.code)),
+    )
+    evidence = compare(own, new, how)
+    said, why = verdict(evidence, plan.why_not)
+    met = _all(plan.drifts, drifts(original.manifest, new.manifest))
+    found = suspects.suspects(attempt.code) if said == DIFFERS else []
+    ranked = causes.rank(met, evidence, found) if said == DIFFERS else []
+    return Replay(plan, run, evidence, said, why, met, ranked, attempt.folder, ended.seconds)
+
+
+def side(run: Run) -> Side:
+    """Return a run as the comparison takes it. Raises NoRecord, RecordError."""
+    record = record_of(run.root, run.listed)
+    return Side(run.id, record.parent, model_folders(run), manifest.read(record, run.id))
+
+
+def _all(before: Sequence[Drift], after: Sequence[Drift]) -> list[Drift]:
+    """Return the drifts met before the run, and those that only its record shows."""
+    known = {(drift.kind, drift.name) for drift in before}
+    return [*before, *(drift for drift in after if (drift.kind, drift.name) not in known)]
+
+
+def _last_line(run: Run) -> str:
+    """Return the last line that the training printed, "" if it is not to be had."""
+    try:
+        path = record_of(run.root, run.listed) / files.OUTPUT
+        with os.fdopen(files.open_plain(path), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LAST_BYTES))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except (OSError, NoRecord, RecordError):
+        return ""
+    return lines[-1].strip() if lines else ""
+
+
+def as_object(done: Replay) -> dict[str, Any]:
+    """Return all that is known of a replay, as JSON has it."""
+    from dataclasses import asdict
+
+    original = done.plan.original
+    divergence = done.evidence.divergence
+    return {
+        "format": files.FORMAT,
+        "run_id": original.id,
+        "replay_run_id": done.run.id,
+        "verdict": done.verdict,
+        "why": done.why,
+        "tolerance": done.plan.wish.tolerance,
+        "training_s": round(done.training_s, 3),
+        "environment": done.plan.environment.said,
+        "folder": str(done.folder) if done.folder else None,
+        "divergence": asdict(divergence) if divergence else None,
+        "findings": [asdict(finding) for finding in done.evidence.findings],
+        "drifts": [asdict(drift) for drift in done.drifts],
+        "causes": [asdict(cause) for cause in done.causes],
+        "damaged": original.damaged,
+        "not_compared": ["tags", "system metrics", "times", "output"],
+    }

@@ -1,0 +1,45 @@
+"""The verdict of a replay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runback.evidence.finding import (
+    ARTIFACTS,
+    CHECKPOINTS,
+    DATA,
+    DIFFERENT,
+    EXTRA,
+    LEDGER,
+    METRICS,
+    MISSING,
+    SAME,
+    UNKNOWN,
+    WITHIN,
+)
+
+if TYPE_CHECKING:
+    from runback.evidence.finding import Evidence
+
+IDENTICAL, WITHIN_TOLERANCE = "identical", "within tolerance"
+DIFFERS, NOT_COMPARABLE = "different", "not comparable"
+# What a training computes: where none of it could be compared, equal params prove nothing.
+_COMPUTED = (METRICS, LEDGER, CHECKPOINTS, ARTIFACTS)
+
+
+def verdict(evidence: Evidence, why_not: str = "") -> tuple[str, str]:
+    """Return the verdict, and why if that is not for the findings to say.
+
+    why_not: why bits cannot agree on this machine, "" if they can. A difference there
+    is none of the training's, so it is never called different.
+    """
+    # Data that changed and changed nothing is a drift: it is no result.
+    if any(f.part != DATA for f in evidence.of(DIFFERENT, MISSING, EXTRA)):
+        return (NOT_COMPARABLE, why_not) if why_not else (DIFFERS, "")
+    unknown = [f for f in evidence.of(UNKNOWN) if f.part in _COMPUTED and f.part != LEDGER]
+    if unknown:
+        count = "one result" if len(unknown) == 1 else f"{len(unknown)} results"
+        return NOT_COMPARABLE, f"{count} could not be compared"
+    if not any(f.part in _COMPUTED for f in evidence.of(SAME, WITHIN)):
+        return NOT_COMPARABLE, "nothing that the training computed was recorded"
+    return (WITHIN_TOLERANCE, "") if evidence.of(WITHIN) else (IDENTICAL, "")
