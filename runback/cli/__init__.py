@@ -23,6 +23,7 @@ VERBS = {
     "plot": "plot:plot",
     "scatter": "plot:scatter",
     "checkout": "checkout:checkout",
+    "replay": "replay:replay",
     "open": "open:open_",
     "rm": "rm:rm",
     "restore": "rm:restore",

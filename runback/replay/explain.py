@@ -79,7 +79,8 @@ def explained(done: Replay, tell: Tell) -> Explanation:
     trials = [Trial("", one.verdict, one.run.id) for one in twice]
     said, _ = verdict(evidence)
     if said != IDENTICAL:
-        found = suspects.suspects(twice[0].plan.folder / "code")
+        original = done.plan.original
+        found = suspects.suspects(done.plan.folder / "code", original.script)
         settled = "the training itself: two replays of it differ from one another"
         return Explanation(False, trials, settled, evidence, found)
     for without, changed in _removals(done):

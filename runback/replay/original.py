@@ -52,6 +52,12 @@ class Original:
         return part(self.manifest, "command")
 
     @property
+    def script(self) -> str | None:
+        """Return the main program, relative to the project; None if it is none of its files."""
+        found = self.command.get("script")
+        return found if isinstance(found, str) and found in self.code.files else None
+
+    @property
     def project(self) -> str:
         """Return the folder of the project when it was recorded."""
         return str(part(self.manifest, "code").get("root") or "/")

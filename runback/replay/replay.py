@@ -134,7 +134,7 @@ def _judged(plan: Plan, attempt: Attempt, run: Run, ended: Ended) -> Replay:
     evidence = compare(own, new, how)
     said, why = verdict(evidence, plan.why_not)
     met = _all(plan.drifts, drifts(original.manifest, new.manifest))
-    found = suspects.suspects(attempt.code) if said == DIFFERS else []
+    found = suspects.suspects(attempt.code, original.script) if said == DIFFERS else []
     ranked = causes.rank(met, evidence, found) if said == DIFFERS else []
     return Replay(plan, run, evidence, said, why, met, ranked, attempt.folder, ended.seconds)
 
