@@ -24,6 +24,7 @@ VERBS = {
     "scatter": "plot:scatter",
     "checkout": "checkout:checkout",
     "replay": "replay:replay",
+    "freeze": "freeze:freeze",
     "open": "open:open_",
     "rm": "rm:rm",
     "restore": "rm:restore",

@@ -18,6 +18,7 @@ from runback.cli.shared import (
     quiet_option,
 )
 from runback.errors import RunbackError
+from runback.frozen.source import is_frozen
 from runback.store.find import find_id
 from runback.terminal import report, say
 
@@ -90,7 +91,7 @@ def replay(
 ) -> int:
     """Run a run again from its record, and compare
 
-    RUN: an id, its beginning, a name, @latest or @best.
+    RUN: an id, its beginning, a name, @latest or @best; or what `runback freeze` wrote.
 
     The recorded code is laid out in a folder of its own, in the recorded environment, with
     the recorded command, variables, threads and seeds; data and machine are compared with
@@ -113,7 +114,10 @@ def replay(
     wish = _wish(options)
     if everything:
         return _replay_all(root, experiment, wish, as_json, quiet)
-    planned = _plan(root, _original_of(root, find_id(root, run or "")), wish)
+    if is_frozen(run or ""):
+        planned = _plan_frozen(Path(run or "").absolute(), root, wish, dry_run)
+    else:
+        planned = _plan(root, _original_of(root, find_id(root, run or "")), wish)
     if dry_run:
         return verdict.show_plan(planned, as_json)
     return _replay_one(planned, explain, as_json, quiet)
@@ -144,6 +148,12 @@ def _wish(options: dict[str, Any]) -> Wish:
         environment=options["environment"],
         keep=options["keep"],
     )
+
+
+def _plan_frozen(path: Path, root: Path, wish: Wish, dry_run: bool) -> Plan:
+    from runback.frozen.replay import planned
+
+    return planned(path, root, wish, _surroundings(), os.environ, say, is_dry=dry_run)
 
 
 def _plan(root: Path, run_id: str, wish: Wish) -> Plan:
