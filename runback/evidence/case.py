@@ -17,6 +17,9 @@ LARGEST_BYTES = 64_000_000
 DEEPEST = 4  # archives within archives
 
 
+CLOSED = "differs in its bytes, and cannot be opened"
+
+
 class CannotLook(Exception):
     """A content cannot be looked into; `str()` says why, in words for a finding."""
 
@@ -48,11 +51,17 @@ class Case:
         return whole(self.recorded), whole(self.replayed)
 
     def looked(self, look: Callable[[Case], Iterator[Finding]]) -> Iterator[Finding]:
-        """Yield what `look` finds, and what it could not look into as not compared."""
+        """Yield what `look` finds, and what it could not look into as not compared.
+
+        A file may be damaged in any way, and those who open it raise anything.
+        """
         try:
             yield from look(self)
         except CannotLook as error:
             yield self.finding(UNKNOWN, detail=str(error))
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0] or type(error).__name__
+            yield self.finding(UNKNOWN, detail=f"{CLOSED}: {reason}"[:250])
 
 
 def whole(file: BinaryIO, largest: int = LARGEST_BYTES) -> bytes:

@@ -25,13 +25,12 @@ _MLMODEL = {"model_size_bytes", "run_id", "model_id", "model_uuid", "artifact_pa
 
 def compare(case: Case) -> Iterator[Finding]:
     """Yield what is found of two documents; as texts, where they are not what their name says."""
-    try:
-        values = [_parser(case.file)(content) for content in case.texts()]
-    except (ValueError, RecursionError):
-        yield from texts.compare(case)
-        return
     is_aside = _of_mlmodel if case.file == "MLmodel" else volatile.is_volatile
-    yield leaves.finding(case, values[0], values[1], is_aside)
+    try:
+        one, other = (_parser(case.file)(content) for content in case.texts())
+        yield leaves.finding(case, one, other, is_aside)
+    except (ValueError, RecursionError, leaves.TooMany):
+        yield from texts.compare(case)
 
 
 def _of_mlmodel(key: str, one: object, other: object) -> bool:

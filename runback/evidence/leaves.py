@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from runback.evidence.case import Case
     from runback.evidence.own import Own
 
-LEAVES_MAX = 2_000_000
+LEAVES_MAX = 1_000_000
 _DEEPEST = 200
 _NAMED_MAX = 5
 
 Path = tuple[str, ...]
+
+
+class TooMany(CannotLook):
+    def __init__(self) -> None:
+        super().__init__("differs in its bytes, and has too many values: not looked into")
 
 
 @dataclass
@@ -139,7 +144,7 @@ def _flat(value: Any, own: Own, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             left += [((*path, str(n)), v) for n, v in reversed([*enumerate(value)])]
         else:
             yield path, value
-    raise CannotLook("differs in its bytes, and has too many values")
+    raise TooMany
 
 
 def _word(path: Path) -> str:
