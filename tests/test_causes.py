@@ -36,7 +36,7 @@ PLANTED = [
     Drift(drift.GPU, "", "H100", "H200"),
     Drift(drift.DRIVER, "", "550", "560"),
     Drift(drift.NUMERICS, "numpy.matmul", "aa", "bb"),
-    Drift(drift.RECORD, "metrics.jsonl", "sha256:aa…", "sha256:bb…"),
+    Drift(drift.THREADS, "libgomp.so.1", "4", "2"),
 ]
 
 
@@ -71,6 +71,19 @@ def test_the_usual_order() -> None:
     by_kind[drift.PACKAGE] = PLANTED[2]
     for mixed in itertools.permutations(by_kind[kind] for kind in kinds):
         assert order(*mixed) == kinds
+
+
+def test_damaged_record_comes_first() -> None:
+    damage = Drift(drift.RECORD, "metrics.jsonl: has another digest", None, None)
+    first, *_ = rank([*PLANTED, damage], NOTHING, [UNSEEDED])
+    assert first.why == "the record is not as it was written: metrics.jsonl: has another digest"
+
+
+def test_counts_of_libraries_stand_behind_what_they_follow_from() -> None:
+    library, cores = PLANTED[-1], PLANTED[13]
+    variable = Drift(drift.THREADS, "OMP_NUM_THREADS", "4", "2")
+    found = [cause.name for cause in rank([library, cores, variable], NOTHING, [])]
+    assert found == ["OMP_NUM_THREADS", "usable cores", "libgomp.so.1"]
 
 
 def test_numeric_packages_before_others_and_edits_before_all() -> None:

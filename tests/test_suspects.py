@@ -215,6 +215,19 @@ def test_only_what_the_script_reaches(tmp_path: Path) -> None:
     assert [s.path for s in suspects(tmp_path, "gone.py")] == everything
 
 
+def test_imports_from_a_folder_that_the_script_adds(tmp_path: Path) -> None:
+    for name in ("src/net.py", "old/net.py", "run/train.py", "plugins/one.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("import os\nos.urandom(1)\n")
+    script = tmp_path / "run/train.py"
+    script.write_text("import sys\nsys.path.insert(0, 'src')\nimport net\n")
+    paths = [suspect.path for suspect in suspects(tmp_path, "run/train.py")]
+    assert paths == ["old/net.py", "src/net.py"]
+    script.write_text("import importlib\nimportlib.import_module(name)\n")
+    paths = [suspect.path for suspect in suspects(tmp_path, "run/train.py")]
+    assert paths == ["old/net.py", "plugins/one.py", "src/net.py"]
+
+
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"print 'two'", b"x = '\0'", b"(" * 5000, b'"\\d"; import os', b""]
 )

@@ -149,6 +149,8 @@ def _base(one: Drift, hashed: Sequence[Suspect]) -> float:
         return 0.75
     if one.kind == drift.PACKAGE:
         return _of_package(one)
+    if one.kind == drift.THREADS and ".so" in one.name:
+        return 0.42  # a library's own count, which mostly follows from a variable or the cores
     return 0.5 if _is_of_arithmetic(one) else _DRIFTS.get(one.kind, 0.3)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _DRIFTS = {
     drift.CODE: "the file {name} is not as it was: {change}",
     drift.DATA: "the data {name} is not what was recorded: {change}",
-    drift.RECORD: "the record is not as it was written: {name} {change}",
+    drift.RECORD: "the record is not as it was written: {name}",
     drift.PYTHON: "another Python: {change}",
     drift.PACKAGE: "package {name}: {change}",
     drift.LIBRARY: "another {name} was loaded: {change}",
@@ -51,7 +51,7 @@ def of_drift(one: Drift, places: Sequence[Suspect] = ()) -> str:
     if one.kind == drift.SEED and one.name == HASH_SEED:
         text = "Python draws its hash seed anew at each start (PYTHONHASHSEED was not set)"
     elif one.kind == drift.SEED and one.name == "torch.initial_seed":
-        text = f"torch began from another seed, so nobody has seeded it: {_change(one)}"
+        text = f"torch began from another seed, fixed by nobody: {_change(one)}"
     elif one.kind == drift.PACKAGE and "/" in one.name:
         text = f"the file {one.name} of an installed package: {_change(one)}"
     else:

@@ -135,28 +135,33 @@ def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _reached(found: dict[str, Source], script: str | None) -> set[str]:
+    """Return what the script imports, and what that imports; all of it if names are computed."""
     reached, waiting = set[str](), [script or ""]
     while waiting:
         path = waiting.pop()
-        if path not in reached:
-            reached.add(path)
-            waiting += [name for name in _imported(found[path], script or "") if name in found]
+        if path in reached:
+            continue
+        reached.add(path)
+        if any(name == "importlib.import_module" for name, _ in found[path].calls()):
+            return set(found)
+        waiting += _imported(found, path, script or "")
     return reached
 
 
-def _imported(source: Source, script: str) -> Iterator[str]:
-    """Yield where the modules that a file imports would lie, beside it, the script, or at the top.
+def _imported(found: dict[str, Source], path: str, script: str) -> Iterator[str]:
+    """Yield the files that a file imports: beside it, above it, or beside the script.
 
-    An import may run the `__init__` of every package above.
+    Somewhere else if there is none: a program can put any folder on its path. An import
+    runs the `__init__` of every package above.
     """
-    folders = {Path(source.path).parent, Path(script).parent, Path()}
-    folders |= set(Path(source.path).parents)
-    for words in _modules(source.tree):
-        for folder in folders:
-            for end in range(1, len(words) + 1):
-                place = folder.joinpath(*words[:end])
-                yield place.with_suffix(".py").as_posix()
-                yield (place / "__init__.py").as_posix()
+    folders = {*Path(path).parents, Path(script).parent}
+    for words in _modules(found[path].tree):
+        for end in range(1, len(words) + 1):
+            place = Path(*words[:end])
+            names = [place.with_suffix(".py").as_posix(), (place / "__init__.py").as_posix()]
+            beside = {(folder / name).as_posix() for folder in folders for name in names}
+            ends = tuple(f"/{name}" for name in names)
+            yield from beside & found.keys() or [name for name in found if name.endswith(ends)]
 
 
 def _modules(tree: ast.Module) -> Iterator[list[str]]:
