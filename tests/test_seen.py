@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
+from hypothesis import given
+from hypothesis import strategies as st
 from training import Store, make
 
 from runback.capture import command, consulted, edited, imported, packages, replayed, snapshot
@@ -99,6 +101,12 @@ def test_scripts_are_no_part_of_a_package_digest(site: Path) -> None:
     assert packages.installed([str(site)]) == before
     record.write_text(record.read_text().replace(",6", ",7"))
     assert packages.installed([str(site)]) != before
+
+
+@given(st.lists(st.sampled_from([b"../bin/a,x,1", b"a/../b,,", b"a.py,sha256=x,3", b""])))
+def test_scripts_are_left_out_wherever_they_stand(lines: list[bytes]) -> None:
+    kept = [line + b"\n" for line in lines if not line.startswith(b"../")]
+    assert packages._without_scripts(b"".join(line + b"\n" for line in lines)) == b"".join(kept)
 
 
 # imported

@@ -28,7 +28,7 @@ def describe(paths: Iterable[str] | None = None) -> dict[str, str]:
     found = dict[str, str]()
     for folder, names in _by_folder(_loaded() if paths is None else paths).items():
         for name, expected, size, since_ns in _recorded(folder, names):
-            digest = _digest_if_suspect(os.path.join(folder, name), size, since_ns)  # noqa: PTH118
+            digest = _digest_if_suspect(folder + name, size, since_ns)
             if digest and _as_recorded(digest) != expected:
                 found[name] = "sha256:" + digest.hex()
     return dict(sorted(found.items()))
