@@ -342,6 +342,7 @@ def kerases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     code = """
 import sys, time, keras, numpy as np
 def made(units=3, name="dense"):
+    keras.utils.clear_session()
     keras.utils.set_random_seed(1)
     layers = [keras.Input((4,)), keras.layers.Dense(units, name=name)]
     model = keras.Sequential(layers, name="net")
@@ -350,15 +351,18 @@ def made(units=3, name="dense"):
     return model
 model = made()
 model.save("one.keras")
+kernel = model.layers[0].kernel
+before = kernel.numpy().copy()
+after = before.copy()
+after[0, 0] = np.nextafter(before[0, 0], np.float32(9))
+kernel.assign(after)
+model.save("weight.keras")
+# An .h5 file comes last: saving one changes the config that later files have.
+model.save("weight.h5")
+kernel.assign(before)
 model.save("one.h5")
 time.sleep(1.1)
 made().save("again.keras")
-kernel = model.layers[0].kernel
-value = np.array(kernel)
-value[0, 0] = np.nextafter(value[0, 0], np.float32(9))
-kernel.assign(value)
-model.save("weight.keras")
-model.save("weight.h5")
 made(name="other").save("config.keras")
 """
     environ = plain_environ(KERAS_BACKEND="torch")
