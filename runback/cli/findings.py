@@ -57,6 +57,8 @@ def drift(found: Drift) -> str:
     """Return a drift in words: what it was, what it is."""
     name = f"{found.kind} {found.name}".rstrip()
     was, now = (_short(value) for value in (found.recorded, found.now))
+    if found.recorded is None and found.now is None:
+        return name
     if found.recorded is None:
         return f"{name}: {now}, was not there"
     if found.now is None:

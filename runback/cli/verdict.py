@@ -41,8 +41,6 @@ def show(done: Replay, explanation: Explanation | None) -> None:
         _line(name, text)
     if done.evidence.divergence:
         _line("parts first", findings.divergence(done.evidence.divergence))
-    for text in original.damaged:
-        _line("record", text)
     _show_drifts(_telling(done.drifts, is_same=done.verdict == IDENTICAL))
     _show_causes(done)
     if explanation:

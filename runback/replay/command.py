@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runback.capture.command import KEPT, KEPT_PREFIXES
+from runback.capture.command import HIDDEN, KEPT, KEPT_PREFIXES
 from runback.replay.original import part
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def variables(original: Original, code: Path) -> dict[str, str]:
     return {
         name: _paths(original, code, value) if name == "PYTHONPATH" else value
         for name, value in recorded.items()
-        if isinstance(value, str) and (name in (LEDGER, DATA) or not _is_of_now(name))
+        if isinstance(value, str)
+        and HIDDEN not in value
+        and (name in (LEDGER, DATA) or not _is_of_now(name))
     }
 
 

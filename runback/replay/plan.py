@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.capture import command as capture_command
-from runback.capture import machine, snapshot
+from runback.capture import imported, machine, snapshot
 from runback.replay import attempt, command, comparable, data, environment, start
 from runback.replay.drifts import drifts
 from runback.replay.original import part, read
@@ -113,6 +113,8 @@ def _now(
     if original.is_own and project.is_dir():
         taken = snapshot.take(project)
         now["code"] = snapshot.describe(taken, project)
+        known = part(part(original.manifest, "at_end"), "imported")
+        now["at_end"] = {"imported": imported.digests(project, known)}
     return now
 
 

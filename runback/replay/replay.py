@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,13 @@ from runback.evidence.side import Wish as Comparison
 from runback.record import files, manifest
 from runback.replay import attempt as attempts
 from runback.replay import causes, command, environment, process, publish, replayed, start, suspects
+from runback.replay.drift import RECORD, Drift
 from runback.replay.drifts import drifts
 from runback.replay.errors import ReplayFailed, ReplayInterrupted
 from runback.replay.original import model_folders
 from runback.replay.verdict import DIFFERS, IDENTICAL, verdict
 from runback.runs.folder import record_of
+from runback.store.tags import FROM_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,8 +29,7 @@ if TYPE_CHECKING:
     from runback.evidence.finding import Evidence
     from runback.replay.attempt import Attempt
     from runback.replay.causes import Cause
-    from runback.replay.drift import Drift
-    from runback.replay.plan import Plan
+    from runback.replay.plan import Plan, Wish
     from runback.replay.process import Ended
     from runback.runs.run import Run
 
@@ -127,16 +129,23 @@ def _judged(plan: Plan, attempt: Attempt, run: Run, ended: Ended) -> Replay:
     how = Comparison(
         tolerance=wish.tolerance,
         ignore=wish.ignore,
-        from_step=wish.from_step,
+        from_step=_from_step(run, wish),
         is_partial=original.was_killed,
         roots=(original.project, str(attempt.code)),
     )
     evidence = compare(own, new, how)
-    said, why = verdict(evidence, plan.why_not)
+    said, why = verdict(evidence, plan.why_not, how.from_step)
     met = _all(plan.drifts, drifts(original.manifest, new.manifest))
+    met += [Drift(RECORD, text, None, None) for text in original.damaged]
     found = suspects.suspects(attempt.code, original.script) if said == DIFFERS else []
     ranked = causes.rank(met, evidence, found) if said == DIFFERS else []
     return Replay(plan, run, evidence, said, why, met, ranked, attempt.folder, ended.seconds)
+
+
+def _from_step(run: Run, wish: Wish) -> int | None:
+    """Return the step after which the replay began: as asked, or where the original resumed."""
+    said = run.tags.get(FROM_TAG, "")
+    return int(said) if re.fullmatch(r"-1|\d{1,18}", said) else wish.from_step
 
 
 def side(run: Run) -> Side:
@@ -146,9 +155,13 @@ def side(run: Run) -> Side:
 
 
 def _all(before: Sequence[Drift], after: Sequence[Drift]) -> list[Drift]:
-    """Return the drifts met before the run, and those that only its record shows."""
-    known = {(drift.kind, drift.name) for drift in before}
-    return [*before, *(drift for drift in after if (drift.kind, drift.name) not in known)]
+    """Return the drifts met before the run and in it; what only seemed restored is not."""
+    found = {(drift.kind, drift.name): drift for drift in before}
+    for drift in after:
+        known = found.get((drift.kind, drift.name))
+        if known is None or known.restored:
+            found[drift.kind, drift.name] = drift
+    return list(found.values())
 
 
 def _last_line(run: Run) -> str:
