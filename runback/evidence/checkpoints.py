@@ -33,11 +33,12 @@ _OWN = f"{files.FOLDER}/{checkpoint.NAME}"  # says of the others what is compare
 
 @dataclass(frozen=True, order=True)
 class Key:
-    """What names a checkpoint in both runs. order: among those of one name and step."""
+    """What names a checkpoint in both runs. order: among those of one name, step and kind."""
 
     step: int
     name: str
     order: int
+    kind: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} at step {self.step}" + (f" ({self.order + 1})" if self.order else "")
@@ -51,9 +52,10 @@ def keys(run_id: str, rows: Rows) -> dict[Key, str]:
     found: dict[Key, str] = {}
     for row in sorted(models, key=lambda row: row.get("creation_timestamp_ms") or 0):
         step, name, order = steps.get(row.get("model_id")) or 0, str(row.get("name")), 0
-        while Key(step, name, order) in found:
+        kind = str(row.get("model_type") or "")
+        while Key(step, name, order, kind) in found:
             order += 1
-        found[Key(step, name, order)] = str(row.get("model_id"))
+        found[Key(step, name, order, kind)] = str(row.get("model_id"))
     return found
 
 

@@ -11,9 +11,11 @@ from runback.evidence.finding import (
     EXTRA,
     KILLED,
     MISSING,
+    NOT_AGAIN,
     PARAMS,
     SAME,
     STATUS,
+    UNKNOWN,
     Finding,
 )
 
@@ -67,6 +69,8 @@ def compare(pair: Pair) -> Iterator[Finding]:
 def _compared(pair: Pair, one: str | None, other: str | None) -> tuple[str, str]:
     if one == other:
         return SAME, ""
+    if other is None and pair.wish.from_step is not None:
+        return UNKNOWN, NOT_AGAIN.format(pair.wish.from_step)  # who logged it, nobody knows
     if other is None:
         return MISSING, ""
     if one is None:

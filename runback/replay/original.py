@@ -49,7 +49,8 @@ class Original:
 
     @property
     def command(self) -> dict[str, Any]:
-        return part(self.manifest, "command")
+        """Return the command of the process that ended it; `resume` makes several of a run."""
+        return last_command(self.manifest)
 
     @property
     def script(self) -> str | None:
@@ -71,6 +72,17 @@ def part(known: dict[str, Any], name: str) -> dict[str, Any]:
     """Return a part of a manifest; {} if it is none, or nonsense."""
     found = known.get(name)
     return found if isinstance(found, dict) else {}
+
+
+def last_command(known: dict[str, Any]) -> dict[str, Any]:
+    """Return the command of the last process that a manifest tells of."""
+    return part(_last(known), "command")
+
+
+def _last(known: dict[str, Any]) -> dict[str, Any]:
+    again = known.get("resumed")
+    last = again[-1] if isinstance(again, list) and again else known
+    return last if isinstance(last, dict) else {}
 
 
 def read(root: Path, run_id: str) -> Original:
@@ -114,7 +126,7 @@ def _is_damage(text: str) -> bool:
 
 
 def _refuse(run_id: str, known: dict[str, Any]) -> None:
-    command = part(known, "command")
+    command = last_command(known)
     by = known.get("recorded_by")
     if by != "capture":
         raise CannotReplay(
@@ -129,6 +141,11 @@ def _refuse(run_id: str, known: dict[str, Any]) -> None:
         raise CannotReplay(run_id, "its record has no command")
     if hidden := command.get("redacted"):
         raise CannotReplay(run_id, f"its command had secrets, which are not kept: {hidden}"[:200])
+    last = _last(known)
+    if last is not known and last.get("code") not in (None, part(known, "code").get("digest")):
+        raise CannotReplay(
+            run_id, "it was resumed with other code than it began with, which is not kept"
+        )
     size = part(command, "environ").get("WORLD_SIZE", "1")
     if size not in ("", "1"):
         raise CannotReplay(run_id, f"it was one of {size} processes, and they go together")

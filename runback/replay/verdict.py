@@ -13,13 +13,14 @@ from runback.evidence.finding import (
     LEDGER,
     METRICS,
     MISSING,
+    NOT_AGAIN,
     SAME,
     UNKNOWN,
     WITHIN,
 )
 
 if TYPE_CHECKING:
-    from runback.evidence.finding import Evidence
+    from runback.evidence.finding import Evidence, Finding
 
 IDENTICAL, WITHIN_TOLERANCE = "identical", "within tolerance"
 DIFFERS, NOT_COMPARABLE = "different", "not comparable"
@@ -27,19 +28,26 @@ DIFFERS, NOT_COMPARABLE = "different", "not comparable"
 _COMPUTED = (METRICS, LEDGER, CHECKPOINTS, ARTIFACTS)
 
 
-def verdict(evidence: Evidence, why_not: str = "") -> tuple[str, str]:
+def verdict(evidence: Evidence, why_not: str = "", from_step: int | None = None) -> tuple[str, str]:
     """Return the verdict, and why if that is not for the findings to say.
 
     why_not: why bits cannot agree on this machine, "" if they can. A difference there
-    is none of the training's, so it is never called different.
+    is none of the training's, so it is never called different. from_step: the replay
+    began after it, as it was told to; what came before counts neither way, and is said.
     """
+    early = NOT_AGAIN.format(from_step)
     # Data that changed and changed nothing is a drift: it is no result.
     if any(f.part != DATA for f in evidence.of(DIFFERENT, MISSING, EXTRA)):
         return (NOT_COMPARABLE, why_not) if why_not else (DIFFERS, "")
-    unknown = [f for f in evidence.of(UNKNOWN) if f.part in _COMPUTED and f.part != LEDGER]
+    unknown = [f for f in evidence.of(UNKNOWN) if _is_result(f) and f.detail != early]
     if unknown:
         count = "one result" if len(unknown) == 1 else f"{len(unknown)} results"
         return NOT_COMPARABLE, f"{count} could not be compared"
     if not any(f.part in _COMPUTED for f in evidence.of(SAME, WITHIN)):
         return NOT_COMPARABLE, "nothing that the training computed was recorded"
-    return (WITHIN_TOLERANCE, "") if evidence.of(WITHIN) else (IDENTICAL, "")
+    since = "" if from_step is None else f"of what came after step {from_step}"
+    return (WITHIN_TOLERANCE if evidence.of(WITHIN) else IDENTICAL, since)
+
+
+def _is_result(finding: Finding) -> bool:
+    return finding.part in _COMPUTED and finding.part != LEDGER
