@@ -70,6 +70,15 @@ def seed_lightning(seed: int, threads: int) -> Switches:
     return _checked(wanted, _read_common(seed) | _read_torch())
 
 
+def seed_torch(seed: int, threads: int) -> Switches:
+    """Seed Python, numpy and torch for a loop of one's own, and read it back.
+
+    Raises DeterminismError naming each switch that did not take.
+    """
+    wanted = _seed_common(seed) | _seed_torch(seed, threads)
+    return _checked(wanted, _read_common(seed) | _read_torch())
+
+
 def _seed_common(seed: int) -> Switches:
     import numpy as np
 

@@ -1,0 +1,310 @@
+"""The causes that bench.replay.planted plants, one at a time: where, and what should be said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.replay.project import Project
+
+IDENTICAL, DIFFERENT, NOT_COMPARABLE, ERROR = "identical", "different", "not comparable", "error"
+ROWS, BATCH = 64, 16
+SCRIPT = """\
+import os, platform, random, sys, time
+from pathlib import Path
+import numpy as np, torch, runback
+import settings
+# HEAD
+
+experiment = runback.resume(sys.argv[1]) if sys.argv[1:] else runback.init(params={"rate": 0.05})
+with experiment:
+    random.seed(3); np.random.seed(3); torch.manual_seed(3)  # SEED
+    torch.set_num_threads(1)
+    names = sorted(os.listdir("data"))  # NAMES
+    rows = torch.tensor(np.concatenate([np.loadtxt(Path("data", n), delimiter=",") for n in names]))
+    rows, scale = rows.float(), settings.SCALE
+    # SETUP
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    first = 0
+    if latest := experiment.latest:
+        model.load_state_dict(torch.load(latest.path))
+        first = latest.step + 1
+    done = 0
+    for epoch in runback.epochs(range(first, first + 2), model, optimizer):
+        total = 0.0
+        for batch in rows.split(16):
+            noise = 0.01 * torch.randn(len(batch), 4)
+            done += 1
+            # STEP
+            x, y = batch[:, :4] + noise, batch[:, 4:]
+            loss = scale * ((model(x) - y) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+        torch.save(model.state_dict(), "model.pt")
+        experiment.checkpoint("model.pt", epoch, {"loss": total}, ("loss", "minimize"))
+    import mlflow
+    mlflow.log_text("trained", "notes.txt")
+"""
+Act = Callable[["Project", str], None]
+Place = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A cause. verdicts: any of these is right. kinds: one of them is the first or second cause.
+
+    code: lines for HEAD, NAMES, SETUP, STEP and SEED of the script. files: besides. before:
+    done between recording and replay, with the id of the run. recorded, replayed:
+    variables. cores: that the replay may use. noticed: a drift of this kind, restored
+    where the verdict is identical; or, of an error, a word of it. first: where the ledgers
+    part: at, epoch, step.
+    """
+
+    name: str
+    verdicts: tuple[str, ...] = (DIFFERENT,)
+    kinds: tuple[str, ...] = ()
+    noticed: str = ""
+    first: Place | None = None
+    code: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    before: Act | None = None
+    recorded: dict[str, str] = field(default_factory=dict)
+    replayed: dict[str, str] = field(default_factory=dict)
+    cores: str = ""
+    is_resumed: bool = False
+    is_short: bool = False
+
+
+def lines(first: int) -> list[str]:
+    """Return the data from a row on: five numbers each, the same every time."""
+    return [
+        ",".join(f"{((row * 7 + column * 3) % 11) / 11:.6f}" for column in range(5))
+        for row in range(first, first + ROWS // 2)
+    ]
+
+
+def edit(name: str, old: str, new: str) -> Act:
+    def act(project: Project, run_id: str) -> None:
+        path = project.root / name
+        text = path.read_text()
+        assert old in text, f"{name} has no {old!r}"
+        path.chmod(0o644)
+        path.write_text(text.replace(old, new, 1))
+
+    return act
+
+
+def remove(name: str) -> Act:
+    return lambda project, run_id: (project.root / name).unlink()
+
+
+def add(name: str, text: str) -> Act:
+    def act(project: Project, run_id: str) -> None:
+        (project.root / name).write_text(text)
+
+    return act
+
+
+def swap_rows(project: Project, run_id: str) -> None:
+    path = project.root / "data" / "part-0.csv"
+    rows = path.read_text().splitlines()
+    rows[20], rows[30] = rows[30], rows[20]
+    path.write_text("\n".join(rows) + "\n")
+
+
+def flip_bit(project: Project, run_id: str) -> None:
+    path = project.root / "data" / "part-0.csv"
+    content = bytearray(path.read_bytes())
+    at = sum(len(line) + 1 for line in lines(0)[:20]) + 4
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def list_otherwise(project: Project, run_id: str) -> None:
+    """Make the data's files anew, last first: in memory they are listed as they were made."""
+    folder = project.root / "data"
+    texts = {path.name: path.read_text() for path in folder.iterdir()}
+    before = [path.name for path in folder.iterdir()]
+    for order in (sorted(texts), sorted(texts, reverse=True)):
+        for name in texts:
+            (folder / name).unlink()
+        for name in order:
+            (folder / name).write_text(texts[name])
+        if [path.name for path in folder.iterdir()] != before:
+            return
+    raise SystemExit(f"{folder} is listed by name: this needs a disk in memory, TMPDIR=/dev/shm")
+
+
+def upgrade(project: Project, run_id: str) -> None:
+    folder = project.root / "site-packages"
+    shutil.rmtree(folder / "tiny-1.0.0.dist-info")
+    for name, text in package("1.0.1", "1.000001").items():
+        path = project.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def package(version: str, factor: str) -> dict[str, str]:
+    """Return the files of a package as pip installs it."""
+    import base64
+    import hashlib
+
+    code = f"FACTOR = {factor}\n"
+    digest = base64.urlsafe_b64encode(hashlib.sha256(code.encode()).digest()).decode().rstrip("=")
+    info = f"tiny-{version}.dist-info"
+    record = f"tiny/__init__.py,sha256={digest},{len(code)}\n{info}/METADATA,,\n{info}/RECORD,,\n"
+    metadata = f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n"
+    return {
+        "site-packages/tiny/__init__.py": code,
+        f"site-packages/{info}/METADATA": metadata,
+        f"site-packages/{info}/RECORD": record,
+    }
+
+
+def damage_checkpoint(step: int) -> Act:
+    """Flip a bit of the weights at a step."""
+
+    def act(project: Project, run_id: str) -> None:
+        for described in project.root.glob("mlruns/*/models/*/artifacts/runback/checkpoint.json"):
+            known = json.loads(described.read_text())
+            if (known["run_id"], known["step"]) == (run_id, step):
+                path = described.parents[1] / known["path"]
+                content = bytearray(path.read_bytes())
+                # Behind the archive's first header: in the first tensor.
+                content[len(content) // 2] ^= 1
+                path.chmod(0o644)
+                path.write_bytes(content)
+                return
+        raise SystemExit(f"no checkpoint of step {step}")
+
+    return act
+
+
+def record(project: Project, run_id: str) -> Path:
+    (folder,) = project.root.glob(f"mlruns/*/{run_id}/artifacts/runback")
+    return folder
+
+
+def tamper(is_careful: bool) -> Act:
+    """Change a metric in the record; carefully, with its digest."""
+
+    def act(project: Project, run_id: str) -> None:
+        from runback.record import files
+
+        path = record(project, run_id) / "metrics.jsonl"
+        points: list[Any] = [json.loads(line) for line in path.read_text().splitlines()]
+        points[0][1] += 1e-9
+        path.write_text("".join(json.dumps(point) + "\n" for point in points))
+        if is_careful:
+            manifest = path.with_name("manifest.json")
+            known = json.loads(manifest.read_text())
+            known["files"]["metrics.jsonl"] = files.digest(path)
+            manifest.write_text(json.dumps(known))
+
+    return act
+
+
+def remove_output(project: Project, run_id: str) -> None:
+    (record(project, run_id).parent / "notes.txt").unlink()
+
+
+def move_data(project: Project, run_id: str) -> None:
+    (project.root / "data").rename(project.root / "moved")
+
+
+OLD_PYTHON = "import platform\nplatform.python_version = lambda: '3.11.99'\n"
+PATH_TINY = {"PYTHONPATH": "site-packages"}
+TINY = {"HEAD": "import tiny", "SETUP": "scale *= tiny.FACTOR"}
+WORKERS = """\
+workers = len(os.sched_getaffinity(0))
+    chances = [torch.Generator().manual_seed(n) for n in range(workers)]"""
+PLANTS = (
+    Plant("an edited file", (IDENTICAL,), noticed="code",
+          before=edit("settings.py", "1.0", "2.0"), is_short=True),
+    Plant("an edited file that git ignores", (DIFFERENT, ERROR), ("code",), "ignored",
+          code={"HEAD": "import ignored", "SETUP": "scale *= ignored.FACTOR"},
+          files={"ignored.py": "FACTOR = 1.0\n"}, before=edit("ignored.py", "1.0", "2.0")),
+    Plant("an untracked module removed", (IDENTICAL,), noticed="code",
+          code={"HEAD": "import extra"}, files={"extra.py": "A = 1\n"}, before=remove("extra.py")),
+    Plant("a flipped bit in the data", (DIFFERENT,), ("data",), "data", ("step", 0, 2),
+          before=flip_bit, is_short=True),
+    Plant("two rows swapped", (DIFFERENT,), ("data",), "data", ("step", 0, 2), before=swap_rows),
+    Plant("a file added to a listed folder", (DIFFERENT,), ("data",), "data", ("step", 0, 5),
+          before=add("data/part-2.csv", "\n".join(lines(ROWS)) + "\n")),
+    Plant("data gone", (ERROR,), noticed="data", before=move_data),
+    Plant("a package one patch version up", (DIFFERENT,), ("package",), "package", ("step", 0, 1),
+          code=TINY, files=package("1.0.0", "1.0"), before=upgrade, recorded=PATH_TINY,
+          replayed=PATH_TINY),
+    Plant("a package's file edited in place", (DIFFERENT,), ("package",), "package", ("step", 0, 1),
+          code=TINY, files=package("1.0.0", "1.0"), recorded=PATH_TINY, replayed=PATH_TINY,
+          before=edit("site-packages/tiny/__init__.py", "1.0", "1.1")),
+    Plant("another Python patch version", (DIFFERENT,), ("python",), "python", ("step", 0, 1),
+          code={"SETUP": "scale += int(platform.python_version().split('.')[2]) * 1e-6"},
+          files={"site-packages/sitecustomize.py": OLD_PYTHON}, recorded=PATH_TINY,
+          replayed=PATH_TINY, before=remove("site-packages/sitecustomize.py")),
+    Plant("a thread variable", (IDENTICAL,), noticed="threads",
+          code={"SETUP": "scale += int(os.environ['OMP_NUM_THREADS']) * 1e-6"},
+          recorded={"OMP_NUM_THREADS": "1"}, replayed={"OMP_NUM_THREADS": "2"}),
+    Plant("threads by the number of cores", (DIFFERENT,), ("cores", "threads"), "cores",
+          ("step", 0, 1), cores="0",
+          code={"SETUP": "torch.set_num_threads(len(os.sched_getaffinity(0)))\n"
+                "    scale += 1e-6 * torch.get_num_threads()"}),
+    Plant("as many workers as cores", (DIFFERENT,), ("cores",), "cores", ("step", 0, 2), cores="0",
+          code={"SETUP": WORKERS, "STEP": "noise = noise + 0.01 * torch.randn("
+                "len(batch), 4, generator=chances[(done - 1) % workers])"}),
+    Plant("the order of a set, hash seed drawn", (DIFFERENT,), ("seed", "suspect"), "seed",
+          ("step", 0, 1), is_short=True, recorded={"PYTHONHASHSEED": ""},
+          replayed={"PYTHONHASHSEED": ""},
+          code={"SETUP": "scale += int(''.join(map(str, {*'abcdefghijk'})), 36) % 9973 * 1e-6"}),
+    Plant("the order of a set, another hash seed", (IDENTICAL,), noticed="variable",
+          recorded={"PYTHONHASHSEED": "1"}, replayed={"PYTHONHASHSEED": "2"},
+          code={"SETUP": "scale += int(''.join(map(str, {*'abcdefghijk'})), 36) % 9973 * 1e-6"}),
+    Plant("an environment variable", (IDENTICAL,), noticed="variable",
+          code={"SETUP": "scale *= float(os.environ.get('FACTOR', '1'))"},
+          recorded={"FACTOR": "1"}, replayed={"FACTOR": "2"}, is_short=True),
+    Plant("an environment variable that was not set", (IDENTICAL,), noticed="variable",
+          code={"SETUP": "scale *= float(os.environ.get('FACTOR', '1'))"},
+          replayed={"FACTOR": "2"}),
+    Plant("a removed seed", (DIFFERENT,), ("seed", "suspect"), first=("begin", 0, 0),
+          code={"SEED": "random.seed(3)"}, is_short=True),
+    Plant("a seed for numpy alone", (DIFFERENT,), ("seed", "suspect"), first=("begin", 0, 0),
+          code={"SEED": "np.random.seed(3)"}),
+    Plant("Python's generator not seeded", (DIFFERENT,), ("suspect",), first=("step", 0, 1),
+          code={"SEED": "np.random.seed(3); torch.manual_seed(3)",
+                "SETUP": "random.shuffle(names); random.seed()",
+                "STEP": "noise = noise + 1e-3 * random.random()"}),
+    Plant("os.urandom", (DIFFERENT,), ("suspect",), first=("step", 0, 3), is_short=True,
+          code={"STEP": "noise = noise + 1e-4 * os.urandom(2)[0] * (done == 3)"}),
+    Plant("the wall clock", (DIFFERENT,), ("suspect",), first=("step", 1, 6),
+          code={"STEP": "noise = noise + 1e-4 * (time.time() % 1) * (done == 6)"}),
+    Plant("an unordered listing", (DIFFERENT,), ("suspect",), first=("step", 0, 1),
+          code={"NAMES": 'names = os.listdir("data")'}, before=list_otherwise),
+    Plant("a dtype policy in a file at home", (DIFFERENT,), ("seed", "variable"), "seed",
+          ("begin", 0, 0),
+          code={"HEAD": "import keras",
+                "SETUP": "torch.set_default_dtype(getattr(torch, keras.config.floatx()))\n"
+                "    rows = rows.to(torch.get_default_dtype())"},
+          files={"home/keras.json": json.dumps({"floatx": "float32"})},
+          recorded={"KERAS_HOME": "home", "KERAS_BACKEND": "torch"},
+          replayed={"KERAS_HOME": "home", "KERAS_BACKEND": "torch"},
+          before=edit("home/keras.json", "float32", "float64")),
+    Plant("the oneDNN switch", (IDENTICAL,), noticed="variable",
+          code={"SETUP": "scale += 1e-6 * float(os.environ.get('TF_ENABLE_ONEDNN_OPTS', '1'))"},
+          recorded={"TF_ENABLE_ONEDNN_OPTS": "0"}, replayed={"TF_ENABLE_ONEDNN_OPTS": "1"}),
+    Plant("a damaged checkpoint at resume", (ERROR,), noticed="model.pt", is_resumed=True,
+          before=damage_checkpoint(1), is_short=True),
+    Plant("a metric tampered with", (ERROR,), noticed="metrics.jsonl", before=tamper(False)),
+    Plant("a metric and its digest tampered with", (DIFFERENT,), before=tamper(True)),
+    Plant("weights tampered with", (DIFFERENT, NOT_COMPARABLE), ("record",), "model.pt",
+          before=damage_checkpoint(1), is_short=True),
+    Plant("an output removed", (DIFFERENT, NOT_COMPARABLE), noticed="notes.txt",
+          before=remove_output),
+)  # fmt: skip
