@@ -46,7 +46,7 @@ def find(original: Original, is_wanted: bool) -> list[Found]:
 def _why_not(original: Original, name: str, path: Path, is_wanted: bool) -> str:
     about = part(original.manifest, "data")[name]
     if not is_wanted:
-        return "was not wanted"
+        return "not wanted"
     if "digest" not in about:
         return f"was not there when it was recorded: {about.get('missing')}"
     if "unreadable" in about:

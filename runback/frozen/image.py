@@ -8,11 +8,12 @@ import posixpath
 import subprocess
 import tarfile
 import tempfile
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from runback.errors import ImageError
 from runback.frozen.contents import IMAGE
 from runback.frozen.errors import ArchiveDamaged
+from runback.frozen.source import Careful
 from runback.launch import image
 from runback.record.archive import BLOCK_BYTES
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 _INDEXES = ("manifest.json", "index.json", "repositories")
 _LARGEST_INDEX_BYTES = 4_000_000
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
-_DAMAGE = (tarfile.TarError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 def saved(engine: Engine, image_id: str) -> Iterator[bytes]:
@@ -73,24 +73,31 @@ def _refuse_names(source: Source) -> None:
     """Raise ArchiveDamaged unless the archive is of one image without a name."""
     count = 0
     try:
-        with source.open(IMAGE) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
-                name = posixpath.basename(posixpath.normpath(member.name))
-                if name in _INDEXES:
-                    count += name != "repositories"
-                    if _names(name, _index(tar, member)):
-                        raise ValueError("names the image")
+        with source.open(IMAGE) as file:
+            plain = cast("IO[bytes]", Careful(file))
+            with tarfile.open(fileobj=plain, mode="r:") as tar:
+                for member in tar:
+                    name = posixpath.basename(posixpath.normpath(member.name))
+                    if name in _INDEXES:
+                        count += name != "repositories"
+                        _refuse_named(name, tar, member)
         if not count:
             raise ValueError("is no archive of an image")
-    except _DAMAGE as error:
+    except (tarfile.TarError, ValueError, RecursionError) as error:
         raise ArchiveDamaged(source.path, IMAGE, str(error)) from error
 
 
-def _index(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
+def _refuse_named(name: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    """Raise ValueError if an index of images is no plain file, nonsense, or names them."""
     file = tar.extractfile(member) if member.isreg() else None
     if file is None or member.size > _LARGEST_INDEX_BYTES:
         raise ValueError(f"has no plain {member.name!r}")
-    return json.loads(file.read())
+    try:
+        found = _names(name, json.loads(file.read()))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"has nonsense in {member.name!r}") from error
+    if found:
+        raise ValueError(f"names the image: {found}"[:200])
 
 
 def _names(name: str, index: Any) -> list[Any]:

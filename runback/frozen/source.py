@@ -73,7 +73,7 @@ def opened(path: Path) -> Iterator[Source]:
     with packed as file:
         try:
             tar = tarfile.open(  # noqa: SIM115
-                fileobj=cast("IO[bytes]", _Careful(file)),
+                fileobj=cast("IO[bytes]", Careful(file)),
                 mode="r:",
                 encoding="utf-8",
                 errors="surrogateescape",
@@ -137,12 +137,12 @@ def _member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     return found
 
 
-class _Careful:
+class Careful:
     """A file of which no header can make us read much at once."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.seek, self.tell = file.seek, file.tell
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= _AT_ONCE_BYTES:
