@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runback.replay.drift import Drift
 
 _MOST = 6
+_FEW = 4
 _LONGEST = 100
 # More doubles than this between two numbers say no more than the numbers do.
 _FAR = 1_000_000
@@ -37,6 +38,7 @@ def lines(evidence: Evidence) -> Iterator[tuple[str, str]]:
         same = [finding for finding in found if finding.status == SAME]
         if same and part != STATUS:  # that it ended as the original is no news
             yield part, _same(part, same)
+            yield from ((part, text) for text in _fields_aside(same))
         yield from _each(part, [f for f in found if f.status in (DIFFERENT, MISSING, EXTRA)])
         yield from _each(part, [f for f in found if f.status == WITHIN])
         for status in (ASIDE, UNKNOWN):
@@ -67,10 +69,18 @@ def drift(found: Drift) -> str:
 
 
 def _same(part: str, same: Sequence[Finding]) -> str:
-    text = f"{len(same):,} the same"
+    names = [finding.name for finding in same]
+    text = f"{some(names)} the same" if len(names) <= _FEW else f"{len(names):,} the same"
     if part == METRICS:
         text += f", {words.plural(sum(finding.count for finding in same), 'point')}, to the bit"
     return text
+
+
+def _fields_aside(same: Sequence[Finding]) -> Iterator[str]:
+    """Yield the files that are the same but for what is different each time."""
+    for finding in same:
+        if finding.detail.startswith(ASIDE):
+            yield f"in {finding.name} {finding.detail}"
 
 
 def _each(part: str, found: Sequence[Finding]) -> Iterator[tuple[str, str]]:
@@ -111,10 +121,19 @@ def _named(found: Sequence[Finding]) -> str:
         by_reason.setdefault(finding.detail, []).append(finding.name)
     texts = []
     for reason, names in by_reason.items():
-        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        shown = some(names)
         is_part = names == [found[0].part]
         texts.append(reason if is_part else f"{shown} ({_short(reason)})" if reason else shown)
     return "; ".join(texts)
+
+
+def some(names: Sequence[str]) -> str:
+    """Return a few names, and how many more there are; those of one folder as one."""
+    folders = {name.partition("/")[0] for name in names}
+    if len(names) > _FEW and len(folders) == 1:
+        return f"{len(names)} of {folders.pop()}/"
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more
 
 
 def _short(text: str | None) -> str:

@@ -126,13 +126,15 @@ def _telling(drifts: Sequence[Drift], is_same: bool = False) -> list[Drift]:
 
 
 def _show_drifts(drifts: Sequence[Drift]) -> None:
+    """Print what is otherwise now; what the replay does not see of it in a line for each kind."""
     live = [drift for drift in drifts if not drift.restored]
-    restored = [drift for drift in drifts if drift.restored]
-    for heading, found in (("drift", live), ("restored", restored)):
-        for drift in found[:_MOST]:
-            _line(heading, findings.drift(drift))
-        if len(found) > _MOST:
-            _line(heading, f"and {len(found) - _MOST} more (--json has all)")
+    for drift in live[:_MOST]:
+        _line("drift", findings.drift(drift))
+    if len(live) > _MOST:
+        _line("drift", f"and {len(live) - _MOST} more (--json has all)")
+    for kind in dict.fromkeys(drift.kind for drift in drifts if drift.restored):
+        names = [drift.name for drift in drifts if drift.restored and drift.kind == kind]
+        _line("as recorded", f"{kind}: {findings.some(names)} (otherwise here now)")
 
 
 def _show_causes(done: Replay) -> None:
