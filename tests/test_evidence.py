@@ -91,6 +91,7 @@ def test_a_killed_original_is_compared_as_far_as_it_came(tmp_path: Path) -> None
         ({}, {"a": "1"}, EXTRA),
         ({"a": "/old/x.csv"}, {"a": "/new/x.csv"}, SAME),
         ({"a": "/old"}, {"a": "/new"}, SAME),
+        ({"a": "/old/x and /old"}, {"a": "/old/x and /new"}, SAME),
         ({"a": "/older/x.csv"}, {"a": "/newer/x.csv"}, DIFFERENT),
         ({"a": "/old/x.csv"}, {"a": "/new/y.csv"}, DIFFERENT),
         ({"lr": "1"}, {"lr": "2"}, ASIDE),

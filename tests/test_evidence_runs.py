@@ -33,38 +33,45 @@ import mlflow, numpy as np, torch
 from matplotlib.figure import Figure
 from sklearn.linear_model import LogisticRegression
 
-os.mkdir(sys.argv[1])
-os.chdir(sys.argv[1])
-with mlflow.start_run(run_name=sys.argv[1]) as run:
-    seed = int(sys.argv[2])
-    torch.manual_seed(seed)
-    generator = np.random.default_rng(3)
-    x = generator.random((64, 4)).astype("float32")
-    y = (x.sum(1) > 2).astype("int64")
-    mlflow.log_input(mlflow.data.from_numpy(x, targets=y), context="training")
-    mlflow.log_params({"lr": 0.1, "folder": os.getcwd() + "/data"})
-    net = torch.nn.Linear(4, 2)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    for epoch in range(3):
-        loss = torch.nn.functional.cross_entropy(net(torch.from_numpy(x)), torch.from_numpy(y))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        mlflow.log_metrics({"loss": loss.item(), "epoch_time": time.perf_counter()}, step=epoch)
-    state = {"model": net.state_dict(), "optimizer": optimizer.state_dict(), "at": os.getcwd()}
-    torch.save(state, "state.pt")
-    mlflow.log_artifact("state.pt")
-    forms = dict(pip_requirements=["torch"])
-    mlflow.pytorch.log_model(net, name="net", step=2, input_example=x[:2], **forms)
-    mlflow.pytorch.log_model(net, name="pickled", serialization_format="pickle", **forms)
-    fitted = LogisticRegression(random_state=0).fit(x, y + (seed > 1) * (x[:, 0] > 0.9))
-    mlflow.sklearn.log_model(fitted, name="sk", pip_requirements=["scikit-learn"])
-    figure = Figure()
-    figure.subplots().plot(fitted.coef_[0])
-    for kind in ("png", "svg", "pdf"):
-        mlflow.log_figure(figure, f"coefficients.{kind}")
-    mlflow.log_dict({"run_id": run.info.run_id, "time": time.time(), "loss": loss.item()}, "a.json")
-    mlflow.log_text(f"{run.info.run_id} in {os.getcwd()}", "where.txt")
+def train(name, seed):
+    os.mkdir(name)
+    os.chdir(name)
+    with mlflow.start_run(run_name=name) as run:
+        seed = int(seed)
+        torch.manual_seed(seed)
+        generator = np.random.default_rng(3)
+        x = generator.random((64, 4)).astype("float32")
+        y = (x.sum(1) > 2).astype("int64")
+        mlflow.log_input(mlflow.data.from_numpy(x, targets=y), context="training")
+        mlflow.log_params({"lr": 0.1, "folder": os.getcwd() + "/data"})
+        net = torch.nn.Linear(4, 2)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for epoch in range(3):
+            loss = torch.nn.functional.cross_entropy(net(torch.from_numpy(x)), torch.from_numpy(y))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            mlflow.log_metrics({"loss": loss.item(), "epoch_time": time.perf_counter()}, step=epoch)
+        state = {"model": net.state_dict(), "optimizer": optimizer.state_dict(), "at": os.getcwd()}
+        torch.save(state, "state.pt")
+        mlflow.log_artifact("state.pt")
+        forms = dict(pip_requirements=["torch"])
+        mlflow.pytorch.log_model(net, name="net", step=2, input_example=x[:2], **forms)
+        mlflow.pytorch.log_model(net, name="pickled", serialization_format="pickle", **forms)
+        fitted = LogisticRegression(random_state=0).fit(x, y + (seed > 1) * (x[:, 0] > 0.9))
+        mlflow.sklearn.log_model(fitted, name="sk", pip_requirements=["scikit-learn"])
+        figure = Figure()
+        figure.subplots().plot(fitted.coef_[0])
+        for kind in ("png", "svg", "pdf"):
+            mlflow.log_figure(figure, f"coefficients.{kind}")
+        noted = {"run_id": run.info.run_id, "time": time.time(), "loss": loss.item()}
+        mlflow.log_dict(noted, "a.json")
+        mlflow.log_text(f"{run.info.run_id} in {os.getcwd()}", "where.txt")
+
+home = os.getcwd()
+for word in sys.argv[1:]:
+    os.chdir(home)
+    train(*word.split("="))
 """
 
 
@@ -72,9 +79,9 @@ with mlflow.start_run(run_name=sys.argv[1]) as run:
 def store(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Store:
     """Return a store with two runs of one training, and one with another seed."""
     made = make(tmp_path_factory.mktemp("runs"), template)
-    started = [made.start(CODE, *words) for words in (("one", "1"), ("again", "1"), ("other", "2"))]
+    started = [made.start(CODE, "one=1", "other=2"), made.start(CODE, "again=1")]
     for process in started:
-        _, errors = process.communicate(timeout=200)
+        _, errors = process.communicate(timeout=500)
         assert process.returncode == 0, errors
     return made
 

@@ -87,10 +87,11 @@ def _against(evidence: Evidence, *statuses: str) -> bool:
 
 def _pair(recorded: Side, replayed: Side, wish: Wish) -> Pair:
     one, other = (state.read(side.record, side.run_id).rows for side in (recorded, replayed))
-    roots = wish.roots or (None, None)
+    roots = wish.roots or ("", "")
     owns = (
-        own(recorded.run_id, one, checkpoints.words(recorded.run_id, one), roots[0]),
-        own(replayed.run_id, other, checkpoints.words(replayed.run_id, other), roots[1]),
+        own(recorded.run_id, one, checkpoints.words(recorded.run_id, one), roots[:1]),
+        # A replay may well name what lies in the original's folder.
+        own(replayed.run_id, other, checkpoints.words(replayed.run_id, other), roots),
     )
     return Pair(recorded, replayed, wish, (one, other), owns)
 

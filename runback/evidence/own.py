@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from runback.store.places import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from runback.record.state import Rows
 
@@ -28,7 +29,7 @@ class Own:
 
     def plain(self, text: str) -> str:
         """Return the text with the words in the place of the run's own names."""
-        pattern = self._pattern()
+        pattern = self._pattern
         return pattern.sub(lambda m: self.names[m[0]], text) if pattern else text
 
     def plain_bytes(self, content: bytes) -> bytes:
@@ -36,17 +37,17 @@ class Own:
             "utf-8", "surrogateescape"
         )
 
+    @cached_property
     def _pattern(self) -> re.Pattern[str] | None:
         longest = sorted(self.names, key=len, reverse=True)
         parts = [re.escape(n) + (_END if n.startswith("/") else "") for n in longest]
         return re.compile("|".join(parts)) if parts else None
 
 
-def own(run_id: str, rows: Rows, models: Mapping[str, str], root: str | None) -> Own:
-    """Return the names of a run. models: the word for each model id. root: of its project."""
+def own(run_id: str, rows: Rows, models: Mapping[str, str], roots: Sequence[str]) -> Own:
+    """Return the names of a run. models: the word for each model id. roots: of its project."""
     names = {run_id: "(run)", **models}
-    if len(root or "") > 1:
-        names[str(root).rstrip("/")] = "(project)"
+    names |= {root.rstrip("/"): "(project)" for root in roots if len(root) > 1}
     for row in rows.get("experiments", []):
         path = local_path(row.get("artifact_location"))
         if path and path.startswith("/") and len(path) > 1:
