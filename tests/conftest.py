@@ -50,6 +50,12 @@ elif verb == "run":
 """
 
 
+def pytest_configure() -> None:
+    """Forget the terminal's size: readline tells it to the processes that run the tests."""
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+
+
 @dataclass(frozen=True)
 class Project:
     """A copy of the project in a folder of its own, with an environment that is complete."""
