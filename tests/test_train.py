@@ -151,21 +151,36 @@ def test_progress_is_a_line_per_epoch_in_a_log(
     assert "\x1b" not in one.out
 
 
+@pytest.fixture(scope="module")
+def plain_weights(place: Place) -> str:
+    """Return what one epoch gives with the parameters as they are."""
+    return place.run("train.py", "--epochs=1").weights
+
+
 @pytest.mark.parametrize("option", ["--seed=43", "--learning-rate=0.003", "--batch-size=33"])
-def test_another_parameter_gives_other_bits(place: Place, option: str) -> None:
+def test_another_parameter_gives_other_bits(place: Place, plain_weights: str, option: str) -> None:
     """Else equal digests would prove nothing."""
-    runs = [place.run("train.py", "--epochs=1", *more) for more in ((), (option,))]
-    assert runs[0].weights != runs[1].weights
+    assert place.run("train.py", "--epochs=1", option).weights != plain_weights
 
 
-def test_lightning_gives_the_same_bits_with_workers_and_without(place: Place) -> None:
-    command = ("train_lightning.py", "--epochs", str(EPOCHS), "--workers")
-    weights = [place.run(*command, workers).weights for workers in ("0", "2", "2")]
-    assert len(set(weights)) == 1
+@pytest.fixture(scope="module")
+def lightning_runs(place: Place) -> list[Done]:
+    """Return a run as the parameters say, without workers, and two with workers."""
+    command = ("train_lightning.py", "--epochs", str(EPOCHS))
+    return [place.run(*command, *more) for more in ((), *[("--workers", "2")] * 2)]
 
 
-def test_lightning_is_tracked(place: Place) -> None:
-    run = place.run_id(place.run("train_lightning.py", "--epochs", str(EPOCHS)))
+def test_lightning_gives_the_same_bits_with_workers_and_without(
+    lightning_runs: list[Done], place: Place
+) -> None:
+    assert len({done.weights for done in lightning_runs}) == 1
+    sql = "SELECT value FROM params WHERE key = 'workers' AND run_uuid = "
+    workers = [place.query(f"{sql}'{place.run_id(done)}'") for done in lightning_runs]
+    assert workers == [[("0",)], [("2",)], [("2",)]]
+
+
+def test_lightning_is_tracked(lightning_runs: list[Done], place: Place) -> None:
+    run = place.run_id(lightning_runs[0])
     metrics = f"SELECT key, count(*) FROM metrics WHERE run_uuid='{run}' GROUP BY key"
     counts = dict(place.query(metrics))
     assert counts["val_accuracy"] == counts["accuracy"] == EPOCHS
@@ -176,15 +191,12 @@ def test_lightning_is_tracked(place: Place) -> None:
 
 
 def test_script_started_in_a_subfolder_logs_to_the_projects_store(place: Place) -> None:
+    """And to the experiment that the environment names."""
     folder = place.root / "sub"
     folder.mkdir()
-    done = place.run("../train_mlflow.py", "--epochs=1", cwd=folder)
-    assert place.run_id(done)
+    named = {"MLFLOW_EXPERIMENT_NAME": "mine"}
+    run = place.run_id(place.run("../train_mlflow.py", "--epochs=1", cwd=folder, **named))
     assert list(folder.iterdir()) == []
-
-
-def test_experiment_can_be_named(place: Place) -> None:
-    run = place.run_id(place.run("train_mlflow.py", "--epochs=1", MLFLOW_EXPERIMENT_NAME="mine"))
     sql = "SELECT e.name FROM experiments e JOIN runs USING (experiment_id) WHERE run_uuid="
     assert place.query(f"{sql}'{run}'") == [("mine",)]
 
