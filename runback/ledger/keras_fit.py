@@ -44,7 +44,7 @@ class KerasFit:
             done = _iterations(model)
             self._first = done or 0
             if not is_noted(model, self, (epoch, done)):
-                self._fit = Fit(lambda: _look(model))
+                self._fit = Fit(lambda: look(model))
                 self._fit.begin(epoch, lambda: _beginning(model))
 
     def step(self, model: Any) -> None:
@@ -66,7 +66,8 @@ def _iterations(model: Any) -> int | None:
     return steps
 
 
-def _look(model: Any) -> dict[str, Any]:
+def look(model: Any) -> dict[str, Any]:
+    """Return what every line has: weights by path, the generators with the layers' own."""
     known = {id(variable) for variable in (*model.weights, *model.metrics_variables)}
     seeds = [variable.value for variable in model.variables if id(variable) not in known]
     weights = by_name((weight.path, weight.value) for weight in model.weights)
