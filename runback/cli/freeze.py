@@ -93,7 +93,7 @@ def _rows(done: Frozen) -> Iterator[str]:
         yield f"code that no snapshot has: {_sum(done, BESIDE)}"
     inside = [name for name, about in contents.data.items() if "at" in about]
     if inside:
-        yield f"data {', '.join(inside)}: {_sum(done, DATA)}"
+        yield f"data: {_sum(done, DATA)} ({', '.join(inside)})"
     if contents.image:
         yield f"image {contents.image[:19]}: {size(contents.size_bytes(IMAGE))}"
     if contents.below(WHEELS):

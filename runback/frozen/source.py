@@ -63,6 +63,7 @@ def is_frozen(text: str) -> bool:
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Source]:
     """Open a frozen run. Raises NotFrozen, ArchiveDamaged."""
+    path = path.resolve()  # a link that the user names is the user's
     if path.is_dir():
         yield Source(path, parse(_text(path), path), lambda name: _plain(path, name))
         return
