@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from runback.evidence.finding import Divergence, Evidence, Finding, Value
     from runback.replay.drift import Drift
 
-_MOST = 6
+_MOST = 4
 _FEW = 4
 _LONGEST = 100
 # More doubles than this between two numbers say no more than the numbers do.

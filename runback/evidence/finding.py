@@ -26,9 +26,9 @@ class Finding:
 
     part: one of PARTS. name: of the param, metric, file; `file: tensor` of a tensor.
     status: one of those above. count: values that were compared (points, elements,
-    bytes). step: the first that differs. recorded, replayed: the values there. ulps:
-    how many doubles (or numbers of the tensor's type) lie between them, at most. largest:
-    the largest absolute difference. differing: how many of `count` differ. detail: in
+    bytes). step: the first that differs. recorded, replayed: the values there. ulps: how
+    many doubles lie between these two; of a tensor, of its type and at most. largest: the
+    largest absolute difference. differing: how many of `count` differ. detail: in
     words, what the fields do not say: which volatile field was set aside, why it could
     not be compared.
     """

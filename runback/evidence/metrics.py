@@ -135,7 +135,7 @@ def _finding(
     far = [point for point in differing if not numbers.is_close(*point[1:], wish.tolerance)]
     step, recorded, replayed = next(iter(far or differing), (None, None, None))
     apart = [d for _, a, b in differing if (d := numbers.distance(a, b)) is not None]
-    farthest = [u for _, a, b in differing if (u := numbers.ulps(a, b)) is not None]
+    first = numbers.ulps(*(far or differing)[0][1:]) if differing else None
     if not differing and (missing or extra):
         step = (missing or extra)[0][0]
     return Finding(
@@ -146,7 +146,7 @@ def _finding(
         step=step,
         recorded=recorded,
         replayed=replayed,
-        ulps=max(farthest, default=None),
+        ulps=first,
         largest=max(apart, default=None),
         differing=len(differing),
         detail=_detail(differing, missing, extra),
@@ -162,9 +162,8 @@ def _detail(
     differing: list[tuple[int, float, float]], missing: list[_Place], extra: list[_Place]
 ) -> str:
     parts = []
-    if differing:
-        first = numbers.ulps(*differing[0][1:])
-        parts.append("a NaN in one of them" if first is None else f"{first} ulps at the first")
+    if differing and numbers.ulps(*differing[0][1:]) is None:
+        parts.append("a NaN in one of them")
     parts += [f"{len(missing)} points missing"] if missing else []
     parts += [f"{len(extra)} points more"] if extra else []
     return "; ".join(parts)

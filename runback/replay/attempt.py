@@ -116,7 +116,15 @@ def beside(original: Original) -> dict[str, Path]:
 def _link(code: Path, wanted: Mapping[str, Path]) -> None:
     """Link what is not in the snapshot into the code's folder, if it is there."""
     for name, target in wanted.items():
-        path = code / name
-        if files.is_inside(name) and target.exists() and not os.path.lexists(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.symlink_to(target.absolute())
+        if files.is_inside(name) and target.exists():
+            (code / name).parent.mkdir(parents=True, exist_ok=True)
+            _link_missing(code / name, target.absolute())
+
+
+def _link_missing(path: Path, target: Path) -> None:
+    """Link a file or folder; of a folder that the snapshot has in part, what it has not."""
+    if not os.path.lexists(path):
+        path.symlink_to(target)
+    elif path.is_dir() and not path.is_symlink() and target.is_dir():
+        for inner in sorted(target.iterdir()):
+            _link_missing(path / inner.name, inner)

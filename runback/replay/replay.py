@@ -14,16 +14,16 @@ from runback.evidence.side import Wish as Comparison
 from runback.record import files, manifest
 from runback.replay import attempt as attempts
 from runback.replay import causes, command, environment, process, publish, replayed, start, suspects
-from runback.replay.drift import RECORD, Drift
+from runback.replay.drift import DATA, RECORD, Drift
 from runback.replay.drifts import drifts
 from runback.replay.errors import ReplayFailed, ReplayInterrupted
-from runback.replay.original import model_folders
+from runback.replay.original import model_folders, part
 from runback.replay.verdict import DIFFERS, IDENTICAL, verdict
 from runback.runs.folder import record_of
 from runback.store.tags import FROM_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from runback.evidence.finding import Evidence
@@ -126,6 +126,7 @@ def _made(plan: Plan, attempt: Attempt, ended: Ended) -> Run:
 def _judged(plan: Plan, attempt: Attempt, run: Run, ended: Ended) -> Replay:
     original, wish = plan.original, plan.wish
     own, new = side(original.run), side(run)
+    known = dict(new.manifest)
     how = Comparison(
         tolerance=wish.tolerance,
         ignore=wish.ignore,
@@ -135,7 +136,7 @@ def _judged(plan: Plan, attempt: Attempt, run: Run, ended: Ended) -> Replay:
     )
     evidence = compare(own, new, how)
     said, why = verdict(evidence, plan.why_not, how.from_step)
-    met = _all(plan.drifts, drifts(original.manifest, new.manifest))
+    met = _all(plan.drifts, drifts(original.manifest, new.manifest), part(known, "data"))
     met += [Drift(RECORD, text, None, None) for text in original.damaged]
     found = suspects.suspects(attempt.code, original.script) if said == DIFFERS else []
     ranked = causes.rank(met, evidence, found) if said == DIFFERS else []
@@ -154,13 +155,19 @@ def side(run: Run) -> Side:
     return Side(run.id, record.parent, model_folders(run), manifest.read(record, run.id))
 
 
-def _all(before: Sequence[Drift], after: Sequence[Drift]) -> list[Drift]:
-    """Return the drifts met before the run and in it; what only seemed restored is not."""
+def _all(before: Sequence[Drift], after: Sequence[Drift], data: Mapping[str, Any]) -> list[Drift]:
+    """Return the drifts met before the run and in it; what only seemed restored is not.
+
+    data: what the replay read. Where the snapshot has it, that is as recorded.
+    """
     found = {(drift.kind, drift.name): drift for drift in before}
-    for drift in after:
-        known = found.get((drift.kind, drift.name))
-        if known is None or known.restored:
-            found[drift.kind, drift.name] = drift
+    met = {(drift.kind, drift.name): drift for drift in after}
+    for key, drift in met.items():
+        if key not in found or found[key].restored:
+            found[key] = drift
+    for key, drift in found.items():
+        if drift.kind == DATA and drift.name in data and key not in met:
+            found[key] = replace(drift, restored=True)
     return list(found.values())
 
 
