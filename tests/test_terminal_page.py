@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, plain_environ
+from conftest import REPOSITORY
+from pages import commands
 from screens import run
 from sessions import blocks, pattern, steady, steps
 
@@ -23,12 +22,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
     root.mkdir()
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     (root / "train.py").write_text(code)
-    command = root.parent / "runback"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m runback "$@"\n')
-    command.chmod(0o755)
-    environ = plain_environ(PATH=f"{root.parent}:{os.environ['PATH']}")
+    environ = commands(root.parent)
     for rate in ("0.1", "0.4", "1.01"):
-        done = run((sys.executable, "train.py", rate), root, environ)
+        done = run(("python", "train.py", rate), root, environ)
         assert done.status == 0, done.text
     return root, environ
 
