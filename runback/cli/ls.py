@@ -12,7 +12,7 @@ from runback.cli.shared import is_terminal, json_option, print_json, quiet_optio
 from runback.cli.table import Column
 from runback.runs.listing import Wish, differing, metric_names, select
 from runback.store.listing import ACTIVE, DELETED
-from runback.store.tags import VERDICT_TAG
+from runback.store.tags import REPLAY_OF_TAG, VERDICT_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -121,8 +121,14 @@ def columns(
     if any(run.best for run in runs):
         found.append(_bests(runs, on_screen))
     if any(VERDICT_TAG in run.tags for run in runs):
-        found.append(Column("VERDICT", [run.tags.get(VERDICT_TAG, "") for run in runs], 4))
+        found.append(Column("VERDICT", [_verdict(run) for run in runs], 4))
     return found
+
+
+def _verdict(run: Run) -> str:
+    """Return what a replay of the run found; of a replay, which run it is one of."""
+    original = run.tags.get(REPLAY_OF_TAG, "")
+    return run.tags.get(VERDICT_TAG) or (f"replay of {original[:8]}" if original else "")
 
 
 def _params(runs: Sequence[Run], names: Sequence[str]) -> Iterator[Column]:
