@@ -18,7 +18,9 @@ class Progress:
         self._said_s = time.monotonic()
 
     def begin(self, folder: str, lock: str, download: str) -> None:
-        say(f"making {folder} from {lock} (once; downloads about {download})")
+        """download: how much that is about, "" for nothing."""
+        how = f"downloads about {download}" if download else "downloads nothing"
+        say(f"making {folder} from {lock} (once; {how})")
 
     def waiting(self) -> None:
         say("another process is making this environment; waiting for it")

@@ -110,7 +110,7 @@ def ensure(
 def _make(root: Path, kind: Kind, progress: Progress, repair: bool, wheels: Path | None) -> None:
     folder, began_s = root / kind.folder, time.monotonic()
     _check_room(folder, kind)
-    progress.begin(kind.folder, kind.lock, "nothing" if wheels else kind.download)
+    progress.begin(kind.folder, kind.lock, "" if wheels else kind.download)
     before = stamp(root, kind)
     if folder.exists() and not before and not _marker(root, kind).exists():
         raise NotOurs(folder)
