@@ -13,9 +13,10 @@ from runback.cli import verdict
 from runback.cli.shared import (
     RUN,
     json_option,
-    own_store_option,
+    own_store,
     print_json,
     quiet_option,
+    store_option,
 )
 from runback.errors import RunbackError
 from runback.frozen.source import is_frozen
@@ -75,7 +76,7 @@ class Pair(click.ParamType[tuple[str, str]]):
 @click.option("--keep", is_flag=True, help="Keep the folder of a replay that is identical.")
 @click.option("--all", "everything", is_flag=True, help="All runs that ended, one after the other.")
 @click.option("--experiment", "-e", metavar="NAME", help="With --all: those of this experiment.")
-@own_store_option
+@store_option
 @json_option
 @quiet_option("Print the verdict alone.")
 def replay(
@@ -113,11 +114,12 @@ def replay(
     root = store.absolute()
     wish = _wish(options)
     if everything:
-        return _replay_all(root, experiment, wish, as_json, quiet)
+        return _replay_all(own_store(str(store)), experiment, wish, as_json, quiet)
     if is_frozen(run or ""):
         planned = _plan_frozen(Path(run or "").absolute(), root, wish, dry_run)
     else:
-        planned = _plan(root, _original_of(root, find_id(root, run or "")), wish)
+        run_id = _original_of(root, find_id(root, run or ""))
+        planned = _plan(_own(root, run_id), run_id, wish)
     if dry_run:
         return verdict.show_plan(planned, as_json)
     return _replay_one(planned, explain, as_json, quiet)
@@ -133,6 +135,18 @@ def _original_of(root: Path, run_id: str) -> str:
         say(f"{run_id[:8]} is a replay of {original[:8]}, which is replayed")
         return original
     return run_id
+
+
+def _own(root: Path, run_id: str) -> Path:
+    """Return the store to replay in; a run of a server's mirror is fetched into this folder's."""
+    from runback.remote import cache
+
+    if not cache.is_mirror(root):
+        return root
+    from runback.replay.fetched import fetch
+
+    fetch(root, run_id, Path.cwd(), say)
+    return Path.cwd()
 
 
 def _wish(options: dict[str, Any]) -> Wish:

@@ -36,10 +36,13 @@ class Side:
         return files.folder_of(self.artifacts)
 
     def artifact_digests(self) -> Digests:
-        """Return the digests of the run's artifacts: the manifest's, or of one not final, now."""
-        if manifest.is_final(dict(self.manifest)):
-            return _checked(self.manifest.get("artifacts"))
-        return manifest.digests(self.artifacts)
+        """Return the digests of the run's artifacts: the manifest's.
+
+        Those of now where it has none: of a run that was killed, or logged to a server.
+        """
+        known = _checked(self.manifest.get("artifacts"))
+        is_known = known and manifest.is_final(dict(self.manifest))
+        return known if is_known else manifest.digests(self.artifacts)
 
     def model_digests(self, model_id: str) -> Digests:
         """Return the digests of a logged model's files; none if nobody took them."""
@@ -61,6 +64,7 @@ class Wish:
     tolerance: relative and absolute, as numpy.isclose(rtol=, atol=) takes it; None: to
     the bit. ignore: globs of params, metrics and artifacts that are set aside. from_step:
     the replay began after this step, and what the original did before is not compared.
+    is_resumed: there the original went on in a later process, and the replay is of that.
     is_partial: the original was killed, and what only the replay has is set aside.
     roots: the folder of the project then and in the replay.
     """
@@ -68,6 +72,7 @@ class Wish:
     tolerance: float | None = None
     ignore: Sequence[str] = ()
     from_step: int | None = None
+    is_resumed: bool = False
     is_partial: bool = False
     roots: tuple[str, str] | None = None
 
