@@ -25,7 +25,10 @@ PLACES = {
     *("TMPDIR", "TEMP", "TMP", "TERM", "COLUMNS", "LINES", "DISPLAY", "PS1", "EDITOR", "PAGER"),
     *("LD_LIBRARY_PATH", "CONDA_PREFIX", "NO_COLOR", "FORCE_COLOR"),
 }
-PLACE_PREFIXES = ("MLFLOW_", "_MLFLOW_", "RUNBACK_", "XDG_", "SSH_", "JPY_")
+PLACE_PREFIXES = (
+    *("MLFLOW_", "_MLFLOW_", "RUNBACK_", "XDG_", "SSH_", "JPY_"),
+    *("DOCKER_", "CONTAINER_"),
+)
 
 
 def names(files: Mapping[str, CodeFile]) -> frozenset[str]:

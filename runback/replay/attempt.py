@@ -12,6 +12,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +34,15 @@ BESIDE = "beside"
 
 @dataclass(frozen=True)
 class Attempt:
-    """A replay that is being made. token: by which its runs are found. lock: an open handle."""
+    """A replay that is being made.
+
+    token: by which its runs are found. lock: an open handle. began_ms: since 1970.
+    """
 
     folder: Path
     token: str
     lock: int
+    began_ms: int
 
     @property
     def code(self) -> Path:
@@ -72,7 +77,7 @@ def begun(original: Original, data: Mapping[str, Path]) -> Iterator[Attempt]:
     with _locked(original, folder) as lock:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        attempt = Attempt(folder, secrets.token_hex(4), lock)
+        attempt = Attempt(folder, secrets.token_hex(4), lock, time.time_ns() // 1_000_000)
         names = sorted(original.code.files)
         about = {
             "format": files.FORMAT,

@@ -130,7 +130,7 @@ def _why_not(
     if chosen.is_ready and recorded:
         words = comparable.probe_words(original, chosen.python)
         wanted = command.environ(original, original.root, environ, {})
-        line = start.line(chosen, original, original.root, words, original.root, wanted)
+        line = start.line(chosen, original, original.root, words, original.root, wanted, environ)
         here = comparable.probed(line[0], original.root, line[1])
     sums = comparable.disagreement(recorded, here)
     return comparable.reason(found, sums, were_taken=bool(here.keys() & recorded.keys()))

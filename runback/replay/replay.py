@@ -94,7 +94,7 @@ def _trained(plan: Plan, attempt: Attempt) -> Ended:
     folder = command.folder(original, code)
     environ = command.environ(original, code, plan.environ, settings)
     line, environ = start.line(
-        *(plan.environment, original, code, words, folder, environ),
+        *(plan.environment, original, code, words, folder, environ, plan.environ),
         mounted=[path for path in plan.data.values() if path.exists()],
         extra=plan.around.engine_args,
     )
@@ -131,6 +131,7 @@ def _judged(plan: Plan, attempt: Attempt, run: Run, ended: Ended) -> Replay:
         tolerance=wish.tolerance,
         ignore=wish.ignore,
         from_step=_from_step(run, wish),
+        is_resumed=FROM_TAG in run.tags and wish.from_step is None,
         is_partial=original.was_killed,
         roots=(original.project, str(attempt.code)),
     )

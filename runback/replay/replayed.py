@@ -54,7 +54,9 @@ def _by_start(runs: list[Listed]) -> list[Listed]:
 
 
 def _ran_in(root: Path, run: Listed, attempt: Attempt) -> bool:
-    """Say whether a run was recorded in the attempt's folder: by a runback that sets no tag."""
+    """Say whether a run was recorded in this attempt's folder, by a runback that sets no tag."""
+    if ATTEMPT_TAG in run.tags or (run.started_ms or 0) < attempt.began_ms:
+        return False
     try:
         known = manifest.read(record_of(root, run), run.run_id)
     except (NoRecord, RecordError):

@@ -21,11 +21,13 @@ def line(
     words: Sequence[str],
     folder: Path,
     environ: Mapping[str, str],
+    client: Mapping[str, str],
     mounted: Sequence[Path] = (),
     extra: Sequence[str] = (),
 ) -> tuple[list[str], dict[str, str]]:
     """Return the command that is started, and its variables.
 
+    client: variables of this process, by which the engine's command finds its engine.
     mounted: folders outside of the project that a container has to see. extra: arguments
     of the engine's `run`.
     """
@@ -46,7 +48,7 @@ def line(
             extra=[*options, *extra],
             command=words,
         ),
-        given,
+        {**client, **given},
     )
 
 
