@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runback.launch import container, venv
+from runback.launch import container, image, venv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +36,8 @@ def line(
         is_venv = (prefix / "pyvenv.cfg").is_file()
         return list(words), venv.variables(prefix, environ) if is_venv else dict(environ)
     caller = container.this_caller(code, folder)
-    given = container.with_origin(environ, chosen.image)
+    image_id = image.identity(chosen.engine, chosen.image)
+    given = container.with_origin(environ, image_id)
     seen = [original.root, *(path for path in mounted if not path.is_relative_to(original.root))]
     options = [word for path in dict.fromkeys(seen) for word in ("--mount", container.bind(path))]
     # A name without a value: the engine's command reads it from its own environment.
