@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.capture import packages
+from runback.errors import RecordError
 from runback.launch import engine, image, kind, venv
 from runback.launch.progress import Progress
+from runback.record import files
 from runback.replay.errors import CannotReplay
 from runback.replay.original import part
 
@@ -85,7 +87,7 @@ def choose(original: Original, wanted: str, around: Surroundings) -> Environment
     if wanted == AUTO and (own := _own(original, recorded)):
         return own
     if is_locked(original):
-        return _of_lock(original, around)
+        return _project(original) or _of_lock(original, around)
     if wanted == LOCK:
         raise CannotReplay(
             original.id, "no lock is in its record", "runback replay … --environment here"
@@ -188,6 +190,25 @@ def _no_image(recorded: Mapping[str, Any]) -> str:
     if not recorded.get("image"):
         return "it was not run in a container"
     return f"its image {recorded['image']} is not here, and no engine answers that could build it"
+
+
+def _project(original: Original) -> Environment | None:
+    """Return the project's own .venv, if it was made from the recorded lock: a run of a server."""
+    which = lock_kind(original)
+    for root in (original.root, Path(__file__).resolve().parents[2]):
+        is_lock = all(_digest(root / name) == original.code.files[name] for name in which.files)
+        if is_lock and venv.is_ready(root, which):
+            python = str(venv.python(root, which))
+            said = f"{root / which.folder}, made from the recorded lock"
+            return Environment(LOCK, python, said, _described(python))
+    return None
+
+
+def _digest(path: Path) -> str:
+    try:
+        return str(files.digest(path)["digest"])
+    except RecordError:
+        return ""
 
 
 def _of_lock(original: Original, around: Surroundings) -> Environment:

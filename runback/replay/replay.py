@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from runback.errors import NoRecord, RecordError
+from runback.errors import NoRecord, RecordError, RunbackError
 from runback.evidence.compare import compare
 from runback.evidence.side import Side
 from runback.evidence.side import Wish as Comparison
@@ -73,7 +73,10 @@ def replay(plan: Plan, tell: Tell) -> Replay:
         ended = _trained(plan, attempt)
         run = _made(plan, attempt, ended)
         done = _judged(plan, attempt, run, ended)
-        publish.publish(original, run, done.verdict, as_object(done))
+        try:
+            publish.publish(original, run, done.verdict, as_object(done))
+        except (RunbackError, OSError) as error:  # it was reached all the same
+            tell(f"warning: the verdict is not written down: {error}")
         if done.verdict == IDENTICAL and not plan.wish.keep:
             attempt.remove()
             done = replace(done, folder=None)
