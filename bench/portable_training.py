@@ -51,23 +51,28 @@ def data() -> tuple[Any, Any]:
     return images, chance.integers(CLASSES, size=BATCH)
 
 
-def torch_dense(is_deterministic: bool) -> Learn:
+def torch_dense(is_deterministic: bool, is_fused: bool | None = None) -> Learn:
     """Return dense layers and Adam."""
     from torch import nn
 
     _torch(is_deterministic)
     layers = [nn.Flatten(), nn.Linear(SIDE**2, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU()]
-    return _torch_learn(nn.Sequential(*layers, nn.Linear(512, CLASSES)))
+    return _torch_learn(nn.Sequential(*layers, nn.Linear(512, CLASSES)), is_fused)
+
+
+def torch_fused(is_deterministic: bool) -> Learn:
+    """Return the same with torch's own kernel for Adam: without, its roots are MKL's."""
+    return torch_dense(is_deterministic, is_fused=True)
 
 
 def torch_conv(is_deterministic: bool) -> Learn:
-    """Return convolutions and Adam."""
+    """Return convolutions and fused Adam."""
     from torch import nn
 
     _torch(is_deterministic)
     layers = [nn.Unflatten(1, (1, SIDE)), nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 32, 3)]
     layers += [nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32 * 12**2, CLASSES)]
-    return _torch_learn(nn.Sequential(*layers))
+    return _torch_learn(nn.Sequential(*layers), is_fused=True)
 
 
 def torch_loop(is_deterministic: bool) -> Learn:
@@ -79,7 +84,7 @@ def torch_loop(is_deterministic: bool) -> Learn:
     layers = [nn.Flatten(), nn.Linear(SIDE**2, 512), nn.BatchNorm1d(512), nn.GELU(), nn.Dropout()]
     layers += [nn.Linear(512, 512), nn.LayerNorm(512), nn.Tanh(), nn.Linear(512, CLASSES)]
     model = nn.Sequential(*layers)
-    optimizer = torch.optim.AdamW(model.parameters())
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50)
     x, y = (torch.from_numpy(array) for array in data())
 
@@ -103,10 +108,10 @@ def _torch(is_deterministic: bool) -> None:
     torch.use_deterministic_algorithms(is_deterministic)
 
 
-def _torch_learn(model: Any) -> Learn:
+def _torch_learn(model: Any, is_fused: bool | None) -> Learn:
     import torch
 
-    optimizer = torch.optim.Adam(model.parameters())
+    optimizer = torch.optim.Adam(model.parameters(), fused=is_fused)
     x, y = (torch.from_numpy(array) for array in data())
 
     def step() -> None:
@@ -227,7 +232,10 @@ def _table(rows: int, columns: int) -> tuple[Any, Any]:
 
 # By library and name: what builds it, and how many steps take a second or two.
 TRAININGS: dict[str, dict[str, tuple[Callable[[bool], Learn], int]]] = {
-    "torch": {"dense": (torch_dense, 200), "conv": (torch_conv, 60), "loop": (torch_loop, 150)},
+    "torch": {
+        **{"dense": (torch_dense, 200), "dense, fused Adam": (torch_fused, 200)},
+        **{"conv": (torch_conv, 60), "loop": (torch_loop, 150)},
+    },
     "tensorflow": {"dense": (keras_dense, 200), "conv": (keras_conv, 60)},
     "numpy": {
         **{"by hand": (numpy_dense, 400), "PCA, logistic": (sklearn_linear, 300)},
