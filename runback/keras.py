@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import traceback
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from runback.checkpoints.errors import CheckpointFailed
 from runback.ledger.keras_fit import KerasFit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from runback.checkpoints.saved import Checkpoint
 
@@ -93,6 +94,7 @@ class _Hooks(_Ledger):
             filepath = Path(filepath).with_suffix(WEIGHTS)
         self._keeper = Keeper(filepath, primary_metric, period, params)
         self._save_weights_only = save_weights_only
+        self._start: Checkpoint | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
         if not _is_inside_another():
@@ -102,8 +104,15 @@ class _Hooks(_Ledger):
         super().on_train_begin(logs)
         atexit.unregister(_end_failed)
         atexit.register(_end_failed)  # before the handlers of the run's, which take it for whole
-        if start := self._keeper.start_from:
-            restore(getattr(self, "model"), start)  # noqa: B009 - Keras sets it
+        self._start = self._keeper.start_from
+        if self._start:
+            _load_weights(_model_of(self), self._start)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._start:  # not before: what others say of the model must not tell of it
+            restore(_model_of(self), self._start)
+            self._start = None
+        super().on_epoch_begin(epoch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         super().on_epoch_end(epoch, logs)
@@ -118,6 +127,7 @@ class _Hooks(_Ledger):
             self._keeper.keep(path, epoch, logs or {})
 
     def on_train_end(self, logs: Any = None) -> None:
+        _model_of(self)._initial_epoch = None  # it was for this fit, not for the next one
         self._keeper.end()
 
 
@@ -128,17 +138,32 @@ def restore(model: Any, checkpoint: Checkpoint) -> None:
     it, as after keras.callbacks.BackupAndRestore. Raises CheckpointFailed: the model is
     another one, or its file is.
     """
+    if model.optimizer is not None and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    _load_weights(model, checkpoint)
     path = checkpoint.path or Path()
-    try:
-        if model.optimizer is not None and not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
-        model.load_weights(path)
+    with _failing(checkpoint):
         if path.suffix == ".keras":
             _restore_generators(path, model)
+
+
+def _load_weights(model: Any, checkpoint: Checkpoint) -> None:
+    """Load what the model has by now; of an optimizer that is built later, Keras warns."""
+    with _failing(checkpoint), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.load_weights(checkpoint.path)
+    model._initial_epoch = checkpoint.step + 1
+
+
+@contextlib.contextmanager
+def _failing(checkpoint: Checkpoint) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         what = f"this model cannot go on from the checkpoint of step {checkpoint.step}"
-        raise CheckpointFailed(what, str(error).split("\n")[0], path) from error
-    model._initial_epoch = checkpoint.step + 1
+        raise CheckpointFailed(
+            what, str(error).split("\n")[0], checkpoint.path or Path()
+        ) from error
 
 
 def _keep_generators(path: Path, model: Any) -> None:

@@ -18,7 +18,11 @@ from typing import Any
 from bench.replay.project import Project, make
 
 TRAININGS = Path(__file__).parent / "trainings"
-VARIANTS = ("plain", "augmentation", "workers", "early-stopping", "resumed", "mixed-precision")
+# Of the last, a plain training, the replay starts from a step.
+VARIANTS = (
+    *("plain", "augmentation", "workers", "early-stopping", "resumed", "mixed-precision"),
+    "from-step",
+)
 FRAMEWORKS = {
     "keras-tensorflow": "train_keras.py",
     "keras-torch": "train_keras.py",
@@ -76,12 +80,13 @@ def cells(is_short: bool, words: list[str]) -> Iterator[Cell]:
 def measured(project: Project, cell: Cell) -> Row:
     """Train a cell, and replay it."""
     began_s = time.monotonic()
-    words = (cell.script, "--variant", cell.variant)
+    is_late = cell.variant == "from-step"
+    words = (cell.script, "--variant", "plain" if is_late else cell.variant)
     run_id = project.train(*words, **cell.environ)
     if cell.variant == "resumed":
         run_id = project.train(*words, "--resume", run_id, **cell.environ)
     trained_s = time.monotonic()
-    said = project.replay(run_id)
+    said = project.replay(run_id, *(("--from-step", "1") if is_late else ()))
     return Row(cell, said, trained_s - began_s, time.monotonic() - trained_s)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.replay import plants
 from bench.replay.plants import ERROR, IDENTICAL, PLANTS, SCRIPT, Plant
-from bench.replay.project import REPOSITORY, Project, make
+from bench.replay.project import REPOSITORY, Project, empty_store, make
 
 SEED = "random.seed(3); np.random.seed(3); torch.manual_seed(3)  # SEED"
 NAMES = 'names = sorted(os.listdir("data"))  # NAMES'
@@ -88,14 +88,15 @@ def script(plant: Plant) -> str:
     return text
 
 
-def recorded(folder: Path, plant: Plant) -> tuple[Project, str]:
+def recorded(folder: Path, plant: Plant, database: Path) -> tuple[Project, str]:
     """Return a project with a recorded run, before anything has changed."""
-    project = make(folder, {"train.py": script(plant), "settings.py": "SCALE = 1.0\n"})
+    scripts = {"train.py": script(plant), "settings.py": "SCALE = 1.0\n"}
+    project = make(folder, scripts, database=database)
     with (folder / ".gitignore").open("a") as file:
         file.write("data/\nsite-packages/\nhome/\nmodel.pt\n")
     files = {f"data/part-{n}.csv": "\n".join(plants.lines(32 * n)) + "\n" for n in (0, 1)}
     for name, text in {**files, **plant.files}.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     environ = _environ(project, plant.recorded)
     run_id = project.train("train.py", **environ)
@@ -104,8 +105,8 @@ def recorded(folder: Path, plant: Plant) -> tuple[Project, str]:
     return project, run_id
 
 
-def measured(folder: Path, plant: Plant) -> Row:
-    project, run_id = recorded(folder, plant)
+def measured(folder: Path, plant: Plant, database: Path) -> Row:
+    project, run_id = recorded(folder, plant, database)
     if plant.before:
         plant.before(project, run_id)
     before = os.sched_getaffinity(0)
@@ -133,9 +134,8 @@ def why(said: dict[str, Any]) -> Iterator[str]:
     yield f"divergence: {said['divergence']}"
     yield from (f"cause: {c['kind']} {c['name']} {c['strength']}" for c in said["causes"][:4])
     yield from (f"drift: {d}" for d in said["drifts"][:6])
-    for finding in said["findings"]:
-        if finding["status"] not in ("same", "set aside"):
-            yield f"{finding['part']} {finding['name']}: {finding['status']} {finding['detail']}"
+    found = [f for f in said["findings"] if f["status"] not in ("same", "set aside")]
+    yield from (f"{f['part']} {f['name']}: {f['status']} {f['detail']}" for f in found[:4])
 
 
 def main() -> int:
@@ -148,8 +148,9 @@ def main() -> int:
     print(f"{'planted':42} {'verdict':15}{'noticed':>9}{'named':>9}{'step':>9}")
     rows = []
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
+        database = empty_store(Path(folder))
         for number, plant in enumerate(wanted):
-            row = measured(Path(folder) / str(number), plant)
+            row = measured(Path(folder) / str(number), plant, database)
             rows.append(row)
             print(row, flush=True)
             if False in (row.noticed, row.named, row.step):

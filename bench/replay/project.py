@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -59,8 +61,24 @@ class Project:
             return {"status": done.returncode, "verdict": "error", "error": done.stderr[-3000:]}
 
 
-def make(folder: Path, scripts: dict[str, str], is_in_container: bool = False) -> Project:
-    """Make a project with these scripts, committed, in a folder that is not there yet."""
+def empty_store(folder: Path) -> Path:
+    """Return an empty database; MLflow takes seconds to make one."""
+    from runback.store.create import create
+
+    create(folder / "mlflow.db", lambda text: None)
+    return folder / "mlflow.db"
+
+
+def make(
+    folder: Path,
+    scripts: dict[str, str],
+    is_in_container: bool = False,
+    database: Path | None = None,
+) -> Project:
+    """Make a project with these scripts, committed, in a folder that is not there yet.
+
+    database: an empty one to copy.
+    """
     folder.mkdir(parents=True)
     for name in TEMPLATE if is_in_container else ():
         source = REPOSITORY / name
@@ -75,8 +93,20 @@ def make(folder: Path, scripts: dict[str, str], is_in_container: bool = False) -
     ignored_names = ("mlruns/", "mlflow.db*", ".runback/", "replays/", "__pycache__/", "ignored.py")
     (folder / ".gitignore").write_text("\n".join(ignored_names) + "\n")
     commit(folder)
+    if database:
+        _copy(database, folder / "mlflow.db")
     launch = ("./run_script.bash",) if is_in_container else ()
     return Project(folder, _environ(is_in_container), launch)
+
+
+def _copy(database: Path, copy: Path) -> None:
+    here, there = sqlite3.connect(database), sqlite3.connect(copy)
+    with contextlib.closing(here), contextlib.closing(there):
+        here.backup(there)
+        there.execute("PRAGMA journal_mode=WAL")
+        location = str(copy.with_name("mlruns") / "0")
+        there.execute("UPDATE experiments SET artifact_location = ?", [location])
+        there.commit()
 
 
 def commit(folder: Path) -> None:

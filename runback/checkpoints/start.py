@@ -99,12 +99,18 @@ def resume(run: str, path: str | os.PathLike[str] = ".") -> Experiment:
 
 
 def _beside(past: Past, active: Run | None, project: Path) -> Experiment:
-    """Go on in a new run, or the active one; named, for MLflow draws a name from a generator."""
+    """Go on in a new run, or the active one; named, for MLflow draws a name from a generator.
+
+    It has the params of the run that it stands for: MLflow refuses to change one.
+    """
     import mlflow
 
     info = past.run.info
     run = active or mlflow.start_run(experiment_id=info.experiment_id, run_name=info.run_name)
-    return Experiment(publisher_of(run, project), is_ours=not active, is_new=not active, past=past)
+    publisher = publisher_of(run, project)
+    taken = past.run.data.params.items()
+    publisher.log_params({name: text for name, text in taken if name not in run.data.params})
+    return Experiment(publisher, is_ours=not active, is_new=not active, past=past)
 
 
 def _project(path: Any, problems: list[str]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runback.errors import RecordError
@@ -15,6 +16,7 @@ from runback.evidence.finding import (
     LEDGER,
     METRICS,
     MISSING,
+    NOT_AGAIN,
     PARAMS,
     SAME,
     STATUS,
@@ -50,7 +52,7 @@ def compare(recorded: Side, replayed: Side, wish: Wish | None = None) -> Evidenc
     pair, evidence = _pair(recorded, replayed, wish or Wish()), Evidence()
     for part, look in _PARTS:
         try:
-            evidence.findings.extend(look(pair))
+            evidence.findings.extend(_of_last_process(pair, finding) for finding in look(pair))
         except RecordError as error:
             evidence.findings.append(_unread(part, error))
     try:
@@ -83,6 +85,16 @@ def _against(evidence: Evidence, *statuses: str) -> bool:
     if evidence.of(DIFFERENT, MISSING, EXTRA, *statuses):
         return True
     return any(finding.count for finding in evidence.of(UNKNOWN))
+
+
+def _of_last_process(pair: Pair, finding: Finding) -> Finding:
+    """Take back that something is missing which the process before may have left."""
+    if not pair.wish.is_resumed or finding.status != MISSING:
+        return finding
+    is_left = finding.part == ARTIFACTS and pair.recorded.is_of_before(finding.name)
+    if not is_left and finding.part != DATA:
+        return finding
+    return replace(finding, status=UNKNOWN, detail=NOT_AGAIN.format(pair.wish.from_step))
 
 
 def _pair(recorded: Side, replayed: Side, wish: Wish) -> Pair:

@@ -63,7 +63,8 @@ def compare(pair: Pair) -> tuple[list[Finding], Divergence | None]:
     if not all(there):
         return [_none(there)], None
     seen, walk = _Seen(), Walk()
-    for moment in lines.moments(paths[0], paths[1], pair.wish.from_step):
+    wish = pair.wish
+    for moment in lines.moments(paths[0], paths[1], wish.from_step, wish.is_resumed):
         _note(seen, walk, moment, pair.wish)
     return [*_findings(seen, pair.wish)], walk.divergence
 

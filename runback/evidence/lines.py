@@ -31,16 +31,21 @@ class Moment:
     has_batch: bool = False
 
 
-def moments(recorded: Path, replayed: Path, from_step: int | None) -> Iterator[Moment]:
+def moments(
+    recorded: Path, replayed: Path, from_step: int | None, is_resumed: bool = False
+) -> Iterator[Moment]:
     """Yield the moments of two ledgers, in order. Raises RecordError.
 
+    from_step, is_resumed: as side.Wish has them.
     From the first on that is another in the replay, they are no longer paired: then
     each line is a moment of its own.
     """
     kinds = [_kinds(path) for path in (recorded, replayed)]
     both, is_alike = kinds[0] & kinds[1], kinds[0] == kinds[1]
     one, other = ledger.read(recorded), ledger.read(replayed)
-    if from_step is not None:
+    if is_resumed:
+        one = _of_last_process(recorded)
+    elif from_step is not None:
         one, other = _aligned(one, other, from_step)
     pairs = itertools.zip_longest(*((x for x in lines if x.at in both) for lines in (one, other)))
     for a, b in pairs:
@@ -67,6 +72,13 @@ def _kinds(path: Path) -> set[str]:
     return {line.at for line in ledger.read(path)}
 
 
+def _of_last_process(recorded: Path) -> Iterator[Line]:
+    """Return the lines since the last first fit: each process counts its fits from 0."""
+    lines = enumerate(ledger.read(recorded))
+    begins = [number for number, line in lines if line.at == BEGIN and line.fit == 0]
+    return itertools.islice(ledger.read(recorded), begins[-1] if begins else 0, None)
+
+
 def _aligned(
     recorded: Iterator[Line], replayed: Iterator[Line], from_step: int
 ) -> tuple[Iterator[Line], Iterator[Line]]:
@@ -78,6 +90,7 @@ def _aligned(
     first = next(replayed, None)
     if first is None or first.at != BEGIN:
         return iter(()), iter(())
+    first = replace(first, optimizer=None)  # which no line of an epoch's end has
     # A script that counts its epochs from 0 again says nothing: the step is the epoch then.
     epoch = first.epoch - 1 if first.epoch else from_step
     is_base = (line for line in recorded if line.at == EPOCH and line.epoch == epoch)

@@ -67,10 +67,11 @@ def compare(pair: Pair) -> Iterator[Finding]:
 
 
 def _compared(pair: Pair, one: str | None, other: str | None) -> tuple[str, str]:
+    if pair.wish.is_resumed and one is not None:
+        # The process before may have logged it: the replay took it over.
+        return UNKNOWN, NOT_AGAIN.format(pair.wish.from_step)
     if one == other:
         return SAME, ""
-    if other is None and pair.wish.from_step is not None:
-        return UNKNOWN, NOT_AGAIN.format(pair.wish.from_step)  # who logged it, nobody knows
     if other is None:
         return MISSING, ""
     if one is None:

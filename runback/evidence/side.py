@@ -51,6 +51,18 @@ class Side:
             return manifest.model_digests(self.models[model_id], model_id)
         return _checked(known)
 
+    def is_of_before(self, artifact: str) -> bool:
+        """Say whether an artifact was there when the last process went on with the run."""
+        again = self.manifest.get("resumed")
+        last = again[-1] if isinstance(again, list) and again else {}
+        process = last.get("process") if isinstance(last, dict) else None
+        since = process.get("recorded_from_ms") if isinstance(process, dict) else None
+        try:
+            written_ms = (self.artifacts / artifact).lstat().st_mtime_ns // 1_000_000
+        except OSError:
+            return False
+        return isinstance(since, int) and written_ms < since
+
     def ended_by(self) -> str:
         """Return the signal or exception that ended the process, "" if none."""
         ended = self.manifest.get("ended")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runback.errors import NoRecord, RecordError, RunbackError
 from runback.evidence.compare import compare
+from runback.evidence.finding import ARTIFACTS, CHECKPOINTS, DIFFERENT, Finding
 from runback.evidence.side import Side
 from runback.evidence.side import Wish as Comparison
 from runback.record import files, manifest
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from runback.evidence.finding import Evidence
     from runback.replay.attempt import Attempt
     from runback.replay.causes import Cause
+    from runback.replay.original import Original
     from runback.replay.plan import Plan, Wish
     from runback.replay.process import Ended
     from runback.runs.run import Run
@@ -122,8 +124,18 @@ def _made(plan: Plan, attempt: Attempt, ended: Ended) -> Run:
         raise ReplayFailed(original.id, what, attempt.folder, "")
     if ended.status and original.run.status == "FINISHED":
         what = f"({run.short_id}) ended with status {ended.status}, the original with 0"
-        raise ReplayFailed(original.id, what, attempt.folder, "", _last_line(run))
+        raise ReplayFailed(original.id, what, attempt.folder, _hint(run), _last_line(run))
     return run
+
+
+def _hint(run: Run) -> str:
+    """Return what helps where the training wanted what no replay has, else ""."""
+    last = _last_line(run)
+    if last.startswith("EOFError"):
+        return "it reads from stdin, of which a record has nothing: take its input from arguments"
+    if "display" in last.lower():
+        return "it opens windows: without a display, MPLBACKEND=Agg draws into files"
+    return ""
 
 
 def _judged(plan: Plan, attempt: Attempt, run: Run, ended: Ended) -> Replay:
@@ -139,12 +151,21 @@ def _judged(plan: Plan, attempt: Attempt, run: Run, ended: Ended) -> Replay:
         roots=(original.project, str(attempt.code)),
     )
     evidence = compare(own, new, how)
+    evidence.findings += _damage(original)
     said, why = verdict(evidence, plan.why_not, how.from_step)
     met = _all(plan.drifts, drifts(original.manifest, new.manifest), part(known, "data"))
     met += [Drift(RECORD, text, None, None) for text in original.damaged]
     found = suspects.suspects(attempt.code, original.script) if said == DIFFERS else []
     ranked = causes.rank(met, evidence, found) if said == DIFFERS else []
     return Replay(plan, run, evidence, said, why, met, ranked, attempt.folder, ended.seconds)
+
+
+def _damage(original: Original) -> list[Finding]:
+    """Return the results that are not what was recorded; only their digests were compared."""
+    return [
+        Finding(CHECKPOINTS if text.startswith("model ") else ARTIFACTS, text, DIFFERENT)
+        for text in original.damaged
+    ]
 
 
 def _from_step(run: Run, wish: Wish) -> int | None:

@@ -20,14 +20,14 @@ def main() -> None:
     determinism.prepare(threads=1)
     experiment = runback.resume(given.resume) if given.resume else begun(given.variant)
     with experiment:
-        train(given.variant, experiment)
+        train(given.variant, experiment, bool(given.resume))
 
 
 def begun(variant: str) -> runback.Experiment:
     return runback.init(params={"variant": variant}, experiment="keras")
 
 
-def train(variant: str, experiment: runback.Experiment) -> None:
+def train(variant: str, experiment: runback.Experiment, is_resumed: bool) -> None:
     determinism.seed_keras(SEED, threads=1)
     import keras
     import mlflow
@@ -40,18 +40,15 @@ def train(variant: str, experiment: runback.Experiment) -> None:
     callbacks: list[Any] = [runback.keras.CheckpointCallback(primary_metric=("loss", "minimize"))]
     if variant == "early-stopping":
         callbacks.append(keras.callbacks.EarlyStopping("loss", patience=1, min_delta=0.2))
-    latest, first = experiment.latest, 0
-    if latest:
-        model, first = keras.saving.load_model(latest.path), latest.step + 1
-    else:
-        model = built(variant)
+    latest, model = experiment.latest, built(variant)
+    if latest and is_resumed:
+        runback.keras.restore(model, latest)
     is_first = variant == "resumed" and not latest
     x, y = images()
     model.fit(
         *(batches(x, y),) if variant == "workers" else (x, y),
         batch_size=None if variant == "workers" else 64,
         epochs=EPOCHS // 2 if is_first else EPOCHS,
-        initial_epoch=first,
         verbose=0,
         validation_data=(x[:64], y[:64]),
         callbacks=callbacks,
