@@ -114,7 +114,7 @@ def replay(
     root = store.absolute()
     wish = _wish(options)
     if everything:
-        return _replay_all(own_store(str(store)), experiment, wish, as_json, quiet)
+        return _replay_all(own_store(str(store)).absolute(), experiment, wish, as_json, quiet)
     if is_frozen(run or ""):
         planned = _plan_frozen(Path(run or "").absolute(), root, wish, dry_run)
     else:

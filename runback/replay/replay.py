@@ -197,10 +197,12 @@ def _all(before: Sequence[Drift], after: Sequence[Drift], data: Mapping[str, Any
 
 
 def _last_line(run: Run) -> str:
-    """Return the last line that the training printed, "" if it is not to be had."""
+    """Return the exception that ended the training, or else the last line that it printed."""
     try:
-        path = record_of(run.root, run.listed) / files.OUTPUT
-        with os.fdopen(files.open_plain(path), "rb") as file:
+        record = record_of(run.root, run.listed)
+        if said := part(manifest.read(record, run.id), "ended").get("by"):
+            return str(said).split("\n")[0]
+        with os.fdopen(files.open_plain(record / files.OUTPUT), "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _LAST_BYTES))
             lines = file.read().decode(errors="replace").strip().splitlines()
     except (OSError, NoRecord, RecordError):
