@@ -1,9 +1,9 @@
 """What makes a training portable, and what it costs: python -m bench.portable [LIBRARY …].
 
-For torch, tensorflow and numpy (with scikit-learn): the bits and the processor time of short
-trainings under each switch, against none, in turn; then the bits with no switch and with all
-on two threads and, with --emulator qemu-x86_64-static, on other processors. One process at a
-time, one thread unless said otherwise.
+For torch, tensorflow and numpy (with scikit-learn): the bits of a few steps with no switch and
+with all, on two threads and, with --emulator qemu-x86_64-static, on other processors; then bits
+and processor time of short trainings under each switch, against none, in turn. One process at
+a time, one thread unless said otherwise.
 """
 
 from __future__ import annotations
@@ -65,7 +65,6 @@ def main() -> None:
     for library in arguments.libraries or TRAININGS:
         show_classes(library, arguments.emulator)
         show_switches(library, arguments.rounds)
-        show_threads(library, arguments.rounds)
 
 
 def show_switches(library: str, rounds: int) -> None:
@@ -96,14 +95,6 @@ def elsewhere(library: str, switch: Switch, emulator: str | None) -> Iterator[tu
     for processor in PROCESSORS if emulator else ():
         words = [str(emulator), "-cpu", processor]
         yield f"{processor}, emulated", child(library, switch, short=True, before=words)
-
-
-def show_threads(library: str, rounds: int) -> None:
-    """Print the wall time of two threads against one."""
-    sides = [(str(count), lambda count=count: child(library, NONE, count)) for count in (1, 2)]
-    found = in_turn(sides, rounds)
-    heading(library, "2 threads against 1, wall time")
-    row("", *(cell(found["2"], found["1"], name, "wall") for name in TRAININGS[library]))
 
 
 def together(library: str) -> Switch:
@@ -145,10 +136,10 @@ def child(
     return found
 
 
-def cell(runs: Sequence[Found], base: Sequence[Found], training: str, clock: str = "cpu") -> str:
+def cell(runs: Sequence[Found], base: Sequence[Found], training: str) -> str:
     """Return whether the bits are the same, and the median of the ratios, round by round."""
     ratio = statistics.median(
-        one["trainings"][training][clock] / other["trainings"][training][clock]
+        one["trainings"][training]["cpu"] / other["trainings"][training]["cpu"]
         for one, other in zip(runs, base, strict=True)
     )
     is_steady = all(same(side, training) == "same" for side in (runs, base))
