@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from runback.launch import kind
 
@@ -51,9 +52,12 @@ elif verb == "run":
 
 
 def pytest_configure() -> None:
-    """Forget the terminal's size: readline tells it to the processes that run the tests."""
+    """Forget the terminal's size, which readline tells the processes that run the tests."""
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
+    # How long an example takes is a matter of what else runs.
+    settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("busy")
 
 
 @dataclass(frozen=True)

@@ -155,9 +155,9 @@ def test_urls_with_secrets_lose_them(url: str, expected: str) -> None:
 
 def test_long_arguments_take_no_time() -> None:
     words = ["a" * 100_000, "token" * 20_000, "http://" * 15_000, "a:" * 50_000, "?" * 100_000]
-    began = time.perf_counter()
+    began_s = time.process_time()
     command.redact(words)
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began_s < 3
 
 
 def test_variables_by_an_allow_list() -> None:
