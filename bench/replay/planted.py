@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -147,11 +148,14 @@ def main() -> int:
     wanted = [p for p in wanted if not given.words or any(word in p.name for word in given.words)]
     print(f"{'planted':42} {'verdict':15}{'noticed':>9}{'named':>9}{'step':>9}")
     rows = []
-    with tempfile.TemporaryDirectory(prefix="planted-") as folder:
+    # In memory files are listed as they were made, which one plant needs.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="planted-", dir=memory) as folder:
         database = empty_store(Path(folder))
         for number, plant in enumerate(wanted):
             row = measured(Path(folder) / str(number), plant, database)
             rows.append(row)
+            shutil.rmtree(Path(folder) / str(number))
             print(row, flush=True)
             if False in (row.noticed, row.named, row.step):
                 print(*(f"    {line}" for line in why(row.said)), sep="\n", flush=True)

@@ -140,7 +140,7 @@ def list_otherwise(project: Project, run_id: str) -> None:
             (folder / name).write_text(texts[name])
         if [path.name for path in folder.iterdir()] != before:
             return
-    raise SystemExit(f"{folder} is listed by name: this needs a disk in memory, TMPDIR=/dev/shm")
+    raise SystemExit(f"{folder} is listed by name: this needs /dev/shm")
 
 
 def upgrade(project: Project, run_id: str) -> None:

@@ -43,7 +43,7 @@ def classifier(variant: str, experiment: runback.Experiment) -> None:
     if latest and latest.path:
         kept = np.load(latest.path)
         model.partial_fit(x[:10], y[:10], classes=np.arange(10))  # for its shapes
-        model.coef_, model.intercept_, model.t_ = kept["coef"], kept["intercept"], kept["t"]
+        model.coef_, model.intercept_, model.t_ = kept["coef"], kept["intercept"], float(kept["t"])
         first = latest.step + 1
     last = EPOCHS // 2 if variant == "resumed" and not latest else EPOCHS
     for epoch in range(first, last):
@@ -67,8 +67,9 @@ def forest(variant: str, experiment: runback.Experiment) -> None:
     mlflow.sklearn.autolog(log_models=False)
     x, y = digits()
     model = RandomForestClassifier(20, n_jobs=2, random_state=SEED).fit(x, y)
-    experiment.checkpoint(metrics={"trees": sum(tree.tree_.node_count for tree in model)})
-    mlflow.sklearn.log_model(model, name="model", pip_requirements=[])
+    experiment.checkpoint(metrics={"nodes": sum(tree.tree_.node_count for tree in model)})
+    trusted = ["sklearn.tree._tree.Tree"]
+    mlflow.sklearn.log_model(model, name="model", pip_requirements=[], skops_trusted_types=trusted)
 
 
 def network(variant: str, experiment: runback.Experiment) -> None:
@@ -82,7 +83,8 @@ def network(variant: str, experiment: runback.Experiment) -> None:
     model.fit(x, y)
     for epoch, loss in enumerate(model.loss_curve_):
         experiment.checkpoint(step=epoch, metrics={"loss": loss})
-    mlflow.sklearn.log_model(model, name="model", pip_requirements=[])
+    trusted = ["sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]
+    mlflow.sklearn.log_model(model, name="model", pip_requirements=[], skops_trusted_types=trusted)
 
 
 def digits() -> tuple[Any, Any]:
