@@ -154,7 +154,7 @@ class Machine:
         given = {"cwd": self.folder, "env": self.environ, "text": True, **self.user, **options}
         return subprocess.Popen(words, **given)
 
-    def run(self, *words: str, timeout_s: float = 120) -> str:
+    def run(self, *words: str, timeout_s: float = 300) -> str:
         """Run a command as the machine's user; return what it prints."""
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         process = self.start(*words, stdin=subprocess.DEVNULL, **pipes)

@@ -117,16 +117,12 @@ def test_training_killed_at_200_random_instants(store: Store) -> None:
     check_nothing_lost(store, runs)
     statuses = store.runs()
     for run_id in runs:
-        found = store.problems(run_id)
-        if statuses[run_id] == "FINISHED":
-            assert found in ([], [f"not recorded: {KILLED}"])
-            continue
-        assert statuses[run_id] == "KILLED"
-        # Nor is more said, unless the kill came within the milliseconds of the run's beginning.
+        # No more is said, unless the kill came before the beginning was written down.
         expected = [KILLED] if run_id in captured else [UNCAPTURED, KILLED]
         if not store.has(run_id, files.CODE) and run_id in captured:
             expected = [NO_CODE, KILLED]
-        assert found == [f"not recorded: {what}" for what in expected]
+        said = [f"not recorded: {what}" for what in expected]
+        assert store.problems(run_id) in ([said, []] if statuses[run_id] == "FINISHED" else [said])
     assert set(statuses.values()) <= {"KILLED", "FINISHED"}
     assert not [path for path in (store.root / ".runback" / "running").iterdir()]
     again = store.index()
