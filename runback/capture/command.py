@@ -18,6 +18,7 @@ HIDDEN = "***"
 # Variables that change a training or say where it runs. Of MLFLOW_ only harmless names:
 # MLFLOW_TRACKING_TOKEN, _USERNAME and _PASSWORD begin like the others.
 KEPT = {
+    *("GLIBC_TUNABLES", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"),
     *("LANG", "LC_ALL", "TZ", "PYTHONHASHSEED", "PYTHONOPTIMIZE", "PYTHONPATH"),
     *("CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUDA_VISIBLE_DEVICES"),
     *("NVIDIA_TF32_OVERRIDE", "NVIDIA_VISIBLE_DEVICES", "TOKENIZERS_PARALLELISM"),
@@ -30,6 +31,7 @@ KEPT = {
 KEPT_PREFIXES = (
     *("ATEN_", "CUBLAS_", "CUDNN_", "KERAS_", "MKL_", "NCCL_", "OMP_", "OPENBLAS_"),
     *("PYTORCH_", "RUNBACK_", "TF_", "TORCH_", "XLA_"),
+    *("BLIS_", "DNNL_", "GOMP_", "JAX_", "KMP_", "NUMBA_", "NUMEXPR_", "ONEDNN_", "VECLIB_"),
 )
 # Terraform's: they begin like TensorFlow's, and hold what they are given.
 NEVER_PREFIXES = ("TF_VAR_", "TF_CLI_", "TF_REGISTRY_")

@@ -11,6 +11,7 @@ import sys
 import click
 
 from runback import __version__
+from runback.errors import RunbackError
 from runback.terminal import ended
 
 # Module and function of each verb, imported when asked for; in the order of --help.
@@ -88,4 +89,11 @@ def _run() -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except (RunbackError, KeyboardInterrupt, OSError, UnicodeEncodeError):
+        raise  # worded by `ended`
+    except Exception:
+        import traceback
+
+        traceback.print_exc()  # a fault of ours; Python's own status, 1, would say "different"
+        return RunbackError.exit_status
     return int(status or 0)

@@ -41,6 +41,9 @@ def lines(evidence: Evidence) -> Iterator[tuple[str, str]]:
             yield from ((part, text) for text in _fields_aside(same))
         yield from _each(part, [f for f in found if f.status in (DIFFERENT, MISSING, EXTRA)])
         yield from _each(part, [f for f in found if f.status == WITHIN])
+        if nothing := [f for f in found if f.status == UNKNOWN and not f.count]:
+            yield part, f"none: {nothing[0].detail}"
+            found = [finding for finding in found if finding not in nothing]
         for status in (ASIDE, UNKNOWN):
             if some := [finding for finding in found if finding.status == status]:
                 yield part, f"{status}: {_named(some)}"
@@ -57,7 +60,7 @@ def divergence(found: Divergence) -> str:
 
 def drift(found: Drift) -> str:
     """Return a drift in words: what it was, what it is."""
-    name = f"{found.kind} {found.name}".rstrip()
+    name = found.kind if found.name == found.kind else f"{found.kind} {found.name}".rstrip()
     was, now = (_short(value) for value in (found.recorded, found.now))
     if found.recorded is None and found.now is None:
         return name

@@ -57,6 +57,7 @@ def freeze(
     run in, or, where there is none, the wheels of its lock. The archive is frozen/NAME-ID.tar
     beside mlruns/, or what --to names. It appears whole, every file compared with its digest;
     what could not be had is named.
+
     \b
       runback freeze @latest
       runback freeze d70033e4 --to /mnt/archive/paper.tar

@@ -128,7 +128,7 @@ def columns(
 def _verdict(run: Run) -> str:
     """Return what a replay of the run found; of a replay, which run it is one of."""
     original = run.tags.get(REPLAY_OF_TAG, "")
-    return run.tags.get(VERDICT_TAG) or (f"replay of {original[:8]}" if original else "")
+    return run.tags.get(VERDICT_TAG) or (f"of {original[:8]}" if original else "")
 
 
 def _params(runs: Sequence[Run], names: Sequence[str]) -> Iterator[Column]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from pathlib import Path
@@ -66,7 +67,9 @@ class Pair(click.ParamType[tuple[str, str]]):
     "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="End it then."
 )
 @click.option("--set", "settings", type=Pair(), multiple=True, help="Change a variable on purpose.")
-@click.option("--data", type=Pair(), multiple=True, help="Where recorded data lies now.")
+@click.option(
+    "--data", type=Pair(), multiple=True, metavar="NAME=PATH", help="Where recorded data lies now."
+)
 @click.option(
     "--environment",
     type=click.Choice(ENVIRONMENTS),
@@ -74,7 +77,7 @@ class Pair(click.ParamType[tuple[str, str]]):
     help="The recorded image, one made from its lock, or this one.  [default: auto]",
 )
 @click.option("--keep", is_flag=True, help="Keep the folder of a replay that is identical.")
-@click.option("--all", "everything", is_flag=True, help="All runs that ended, one after the other.")
+@click.option("--all", "everything", is_flag=True, help="All FINISHED runs, one after the other.")
 @click.option("--experiment", "-e", metavar="NAME", help="With --all: those of this experiment.")
 @store_option
 @json_option
@@ -98,12 +101,15 @@ def replay(
     the recorded command, variables, threads and seeds; data and machine are compared with
     the record first. The training's output goes to stderr. The new run is recorded like any
     other, and compared to the bit: params, every metric point, weights, checkpoints,
-    artifacts. The exit status is the verdict: 0 identical (or within an asked tolerance), 1 not.
+    artifacts. The exit status is the verdict: 0 identical (or within an asked tolerance),
+    1 not, 2 wrong usage, 3 it could not be done.
+
     \b
       runback replay @latest
       runback replay @latest --dry-run
       runback replay d70033e4 --explain
       runback replay --all --experiment digits --timeout 3600
+
     The original is never changed, but for its tag runback.verdict. This runs the code of the
     record: for one that came from another machine, that is said first.
     """
@@ -111,6 +117,8 @@ def replay(
         raise click.UsageError("say which run: RUN, or --all")
     if experiment and not everything:
         raise click.UsageError("--experiment goes with --all")
+    if everything and (dry_run or explain):
+        raise click.UsageError("--all has no --dry-run and no --explain: those are of one run")
     root = store.absolute()
     wish = _wish(options)
     if everything:
@@ -152,6 +160,11 @@ def _own(root: Path, run_id: str) -> Path:
 def _wish(options: dict[str, Any]) -> Wish:
     from runback.replay.plan import Wish
 
+    for name, path in options["data"]:
+        if not path or not Path(path).exists():
+            raise click.UsageError(f"--data {name}={path}: there is nothing at {path!r}")
+    if options["tolerance"] is not None and not math.isfinite(options["tolerance"]):
+        raise click.UsageError("--tolerance is a number, as 1e-6")
     return Wish(
         tolerance=options["tolerance"],
         ignore=options["ignore"],
@@ -192,7 +205,8 @@ def _surroundings() -> Surroundings:
 
 def _replay_one(planned: Plan, explain: bool, as_json: bool, quiet: bool) -> int:
     from runback.replay.explain import explained
-    from runback.replay.replay import as_object, replay
+    from runback.replay.judge import as_object
+    from runback.replay.replay import replay
     from runback.replay.verdict import DIFFERS, IDENTICAL, NOT_COMPARABLE, WITHIN_TOLERANCE
 
     original = planned.original

@@ -13,6 +13,7 @@ from runback.cli.shared import RUN, is_terminal, json_option, print_json, quiet_
 from runback.cli.table import Column
 from runback.runs.details import details
 from runback.store.find import find_id
+from runback.store.tags import REPLAY_OF_TAG, VERDICT_TAG
 from runback.terminal import printable
 
 if TYPE_CHECKING:
@@ -100,6 +101,9 @@ def _print_head(found: Details) -> None:
         moment, ago = words.local(run.listed.started_ms), words.ago(run.listed.started_ms)
         moment += "" if moment.startswith(ago) else f", {ago}"
         console.print(Text(printable(f"started {moment}{took}{by}")))
+    for tag, text in ((VERDICT_TAG, "replayed: {}"), (REPLAY_OF_TAG, "a replay of {:.8}")):
+        if value := run.tags.get(tag):
+            console.print(Text(printable(text.format(value))))
     for name, value in facts.own_tags(run.tags):
         console.print(Text(printable(f"{name}: {value}")))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
     from runback.replay.drift import Drift
     from runback.replay.explain import Explanation
+    from runback.replay.judge import Replay
     from runback.replay.plan import Plan
-    from runback.replay.replay import Replay
     from runback.replay.several import Outcome
 
 _MOST = 8
@@ -51,6 +52,8 @@ def show(done: Replay, explanation: Explanation | None) -> None:
         )
     if done.folder:
         _line("folder", str(done.folder))
+    if original.root != Path.cwd():
+        _line("store", f"runback ls --store {shlex.quote(str(original.root))}")
 
 
 def show_plan(plan: Plan, as_json: bool) -> int:
@@ -71,7 +74,7 @@ def show_plan(plan: Plan, as_json: bool) -> int:
         _line("record", text)
     drifts = _telling(plan.drifts)
     _show_drifts(drifts)
-    if not drifts:
+    if not any(not drift.restored for drift in drifts):
         _line("drift", "none: everything that was looked at is as recorded")
     if plan.why_not:
         _line("bits", f"cannot agree here: {plan.why_not}")
@@ -145,7 +148,7 @@ def _show_causes(done: Replay) -> None:
 def _show_explanation(told: Explanation) -> None:
     for trial in told.trials:
         without = f" without {trial.without}" if trial.without else ""
-        _line("again", f"{trial.verdict}{without} ({_id(trial.run_id)})")
+        _line("again", f"{trial.verdict}{without} ({trial.run_id[:8]})")
     if told.divergence:
         _line("two replays", f"part first {findings.divergence(told.divergence)}")
     for suspect in told.suspects[:_MOST]:

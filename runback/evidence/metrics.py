@@ -70,7 +70,7 @@ def compare(pair: Pair) -> Iterator[Finding]:
         one, other = recorded.get(name, Series()), replayed.get(name, Series())
         if one.is_same(other):
             yield Finding(METRICS, name, SAME, count=len(one.values))
-        elif reason := _aside(name, pair.wish):
+        elif reason := _aside(name, one, other, pair.wish):
             points = max(len(one.values), len(other.values))
             yield Finding(METRICS, name, ASIDE, count=points, detail=reason)
         else:
@@ -90,12 +90,14 @@ def _read(record: Path) -> dict[str, Series]:
     return found
 
 
-def _aside(name: str, wish: Wish) -> str:
+def _aside(name: str, one: Series, other: Series, wish: Wish) -> str:
+    """Return why a metric whose values differ is set aside; a timing has as many in both."""
     if glob := volatile.ignored(name, wish.ignore):
         return f"as asked: {glob}"
     if name.startswith("system/"):
         return "of the machine"
-    return "a timing" if volatile.is_timing(name) else ""
+    is_alike = one.placed().keys() == other.placed().keys()
+    return "a timing" if is_alike and volatile.is_timing(name) else ""
 
 
 def _compared(

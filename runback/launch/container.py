@@ -33,11 +33,13 @@ PASSED = (
 SYSTEM_FOLDERS = ("/opt/venv", "/usr/bin", "/etc/passwd", "/bin", "/lib", "/proc", "/sys", "/dev")
 PASSED_PREFIXES = (
     "ATEN_",
+    "DNNL_",
     "KERAS_",
     "MKL_",
     "MLFLOW_",
     "NCCL_",
     "OMP_",
+    "ONEDNN_",
     "PYTORCH_",
     "TF_",
     "TORCH_",

@@ -15,10 +15,11 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from runback.record import files
-from runback.replay.errors import AttemptGoesOn
+from runback.replay.errors import AttemptGoesOn, ReplayFailed
 from runback.replay.original import part
 from runback.runs.checkout import CODE, Wish, checkout, safe_name
 
@@ -75,7 +76,7 @@ def begun(original: Original, data: Mapping[str, Path]) -> Iterator[Attempt]:
     if not (folder.parent / ".gitignore").exists():
         files.replace(folder.parent / ".gitignore", b"*\n")
     with _locked(original, folder) as lock:
-        shutil.rmtree(folder, ignore_errors=True)
+        _clear(original, folder)
         folder.mkdir()
         attempt = Attempt(folder, secrets.token_hex(4), lock, time.time_ns() // 1_000_000)
         names = sorted(original.code.files)
@@ -92,15 +93,28 @@ def begun(original: Original, data: Mapping[str, Path]) -> Iterator[Attempt]:
         yield attempt
 
 
+def _clear(original: Original, folder: Path) -> None:
+    """Remove what an earlier attempt left. Raises ReplayFailed where that cannot be done."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    if os.path.lexists(folder):
+        what = "cannot begin: what an earlier attempt left cannot be removed"
+        raise ReplayFailed(
+            original.id, what, folder, f"rm -r {quote(str(folder))}   # as its owner"
+        )
+
+
 @contextlib.contextmanager
 def _locked(original: Original, folder: Path) -> Iterator[int]:
     """Hold the lock of the attempts at a run; the process that is started has it too."""
-    lock = os.open(folder.parent / f".{folder.name}.lock", os.O_CREAT | os.O_RDWR, 0o666)
+    lock_file = folder.parent / f".{folder.name}.lock"
+    lock = os.open(lock_file, os.O_CREAT | os.O_RDWR, 0o666)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AttemptGoesOn(original.id, folder) from None
+            raise AttemptGoesOn(original.id, folder, lock_file) from None
         yield lock
     finally:
         os.close(lock)
@@ -127,9 +141,18 @@ def _link(code: Path, wanted: Mapping[str, Path]) -> None:
 
 
 def _link_missing(path: Path, target: Path) -> None:
-    """Link a file or folder; of a folder that the snapshot has in part, what it has not."""
-    if not os.path.lexists(path):
-        path.symlink_to(target)
-    elif path.is_dir() and not path.is_symlink() and target.is_dir():
+    """Link each file that the snapshot has not, in folders of our own.
+
+    A new file that the training puts among its data stays in the attempt.
+    """
+    if not target.is_dir():
+        if not os.path.lexists(path):
+            path.symlink_to(target)
+        return
+    if not path.is_symlink() and not path.is_file():
+        path.mkdir(exist_ok=True)
         for inner in sorted(target.iterdir()):
-            _link_missing(path / inner.name, inner)
+            if not inner.is_symlink():
+                _link_missing(path / inner.name, inner)
+            elif not os.path.lexists(path / inner.name):
+                (path / inner.name).symlink_to(inner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,18 @@ if TYPE_CHECKING:
 # How a replayed process knows that it is one: capture's tags, runback.init and runback.resume.
 REPLAY, ATTEMPT, FROM = "RUNBACK_REPLAY", "RUNBACK_REPLAY_ATTEMPT", "RUNBACK_REPLAY_FROM"
 LEDGER, DATA = "RUNBACK_LEDGER", "RUNBACK_DATA"
-# Where a run belongs and which device is whose is a matter of now, not of the record.
+# Where a run belongs is a matter of now, not of the record.
 _OF_NOW = ("MLFLOW_RUN_ID", "MLFLOW_PARENT_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 _OF_NOW_PREFIXES = ("SLURM_", "RUNBACK_")
+# Here, they would make it log into another run, or into none.
+_GONE = ("MLFLOW_RUN_ID", "MLFLOW_PARENT_RUN_ID", "MLFLOW_REGISTRY_URI", "RUNBACK_RECORD")
+# What no capture records, and would have a stranger's record run something else.
+_NAME = re.compile(
+    r"(?!LD_|DYLD_|DOCKER_|CONTAINER_|PATH$|HOME$|SHELL$|BASH_ENV$|ENV$)[A-Za-z_]\w*"
+)
+_OF_PYTHON = ("PYTHONHASHSEED", "PYTHONOPTIMIZE", "PYTHONPATH")
+# Of a record of another machine, which device is whose.
+_DEVICES = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
 
 
 def words(original: Original, code: Path, python: str) -> list[str]:
@@ -50,7 +60,7 @@ def environ(
     been recorded, and were not there, are unset.
     """
     recorded, unset = variables(original, code), original.command.get("unset")
-    gone = set(unset) if isinstance(unset, list) else set()
+    gone = {*_GONE, *(str(name) for name in unset)} if isinstance(unset, list) else {*_GONE}
     kept = {name: value for name, value in given.items() if not _is_recorded(name)}
     kept = {name: value for name, value in kept.items() if name not in gone}
     found = {**kept, **recorded, **settings}
@@ -70,8 +80,17 @@ def variables(original: Original, code: Path) -> dict[str, str]:
         for name, value in recorded.items()
         if isinstance(value, str)
         and HIDDEN not in value
-        and (name in (LEDGER, DATA) or not _is_of_now(name))
+        and "\0" not in value
+        and _is_restored(name)
+        and (original.is_own or name not in _DEVICES)
     }
+
+
+def _is_restored(name: str) -> bool:
+    """Say whether a replay sets a variable that a record has, whoever wrote the record."""
+    if name.startswith("PYTHON") and name not in _OF_PYTHON:
+        return False
+    return bool(_NAME.fullmatch(name)) and (name in (LEDGER, DATA) or not _is_of_now(name))
 
 
 def _is_of_now(name: str) -> bool:
@@ -90,13 +109,18 @@ def _paths(original: Original, code: Path, value: str) -> str:
 
 
 def _moved(original: Original, code: Path, word: str) -> str:
-    """Return a word with a path of the project's code as the same path in the replay's."""
-    before, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
+    """Return a word with a path in the project as the same path in the replay's folder.
+
+    An output too, which would otherwise take the place of the user's. Not of data, which
+    is where it was.
+    """
+    before, equals, value = word.rpartition("=")
     root = original.project
     if value == root:
         return before + equals + str(code)
-    inside = value[len(root) + 1 :] if value.startswith(f"{root}/") else ""
-    names = original.code.files
-    if inside and (inside in names or any(name.startswith(f"{inside}/") for name in names)):
+    inside = os.path.normpath(value[len(root) + 1 :]) if value.startswith(f"{root}/") else ""
+    data = part(original.manifest, "data")
+    is_data = any(inside == name or inside.startswith(f"{name}/") for name in data)
+    if inside and not is_data and not inside.startswith(".."):
         return before + equals + str(code / inside)
     return word

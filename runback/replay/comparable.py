@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.replay.drift import CPU, DRIVER, GPU
@@ -11,13 +12,21 @@ from runback.replay.original import part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from runback.replay.drift import Drift
     from runback.replay.original import Original
 
 LIBRARIES = ("torch", "tensorflow", "numpy")
+# What changes a sum, and can load nothing: the variables may be a stranger's.
+_NUMERIC = (
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE"),
+    *("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA"),
+    *("DNNL_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS"),
+    *("TF_NUM_INTEROP_THREADS", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG"),
+)
 _ANSWER_WITHIN_S = 120
+# Where this package lies: a probe imports it from there.
+OURS = Path(__file__).resolve().parents[2]
 
 
 def is_another_machine(drifts: Iterable[Drift]) -> bool:
@@ -32,15 +41,21 @@ def libraries(original: Original) -> list[str]:
 
 
 def probe_words(original: Original, python: str) -> list[str]:
-    """Return the command that prints the digests of the fixed sums, as JSON."""
+    """Return the command that prints the digests of the fixed sums, as JSON.
+
+    -I: neither a folder nor a variable of the record says what it imports.
+    """
     threads = part(part(part(original.manifest, "at_end"), "randomness"), "torch").get("threads")
     count = threads if isinstance(threads, int) and threads > 0 else 0
     call = f"probe.numerics({libraries(original)!r}, {count})"
-    return [
-        python,
-        "-c",
-        f"import json; from runback.replay import probe; print(json.dumps({call}))",
-    ]
+    lines = ("import json, sys", f"sys.path.append({str(OURS)!r})")
+    code = "; ".join([*lines, "from runback.replay import probe", f"print(json.dumps({call}))"])
+    return [python, "-I", "-c", code]
+
+
+def numeric(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that change a sum, of a replay's."""
+    return {name: environ[name] for name in _NUMERIC if name in environ}
 
 
 def probed(words: Sequence[str], folder: Path, environ: Mapping[str, str]) -> dict[str, str]:

@@ -44,6 +44,15 @@ def digests(original: Original, places: Mapping[str, Path]) -> dict[str, Any]:
     return {name: {**by_path[_normal(path)], "path": name} for name, path in places.items()}
 
 
+def changed(original: Original, places: Mapping[str, Path], before: Mapping[str, Any]) -> list[str]:
+    """Return the paths whose data is not what it was before the training."""
+    try:
+        now = digests(original, places)
+    except DataGone:
+        return [name for name, place in places.items() if not place.exists()]
+    return sorted(name for name in now if now[name] != before.get(name))
+
+
 def _normal(path: Path) -> str:
     import os
 

@@ -32,17 +32,18 @@ class DataGone(RunbackError):
     def __init__(self, run_id: str, gone: Sequence[str]) -> None:
         """gone: path, digest and size of each, as recorded."""
         shown = "\n  ".join(gone[:10])
+        name = quote(gone[0].partition(":")[0])
         super().__init__(
             f"data of run {run_id[:8]} is not where it was\n  {shown}",
-            f"put it back, or: runback replay {run_id[:8]} --data NAME=PATH",
+            f"put it back, or: runback replay {run_id[:8]} --data {name}=PATH",
         )
 
 
 class AttemptGoesOn(RunbackError):
-    def __init__(self, run_id: str, folder: Path) -> None:
+    def __init__(self, run_id: str, folder: Path, lock: Path) -> None:
         super().__init__(
             f"a replay of run {run_id[:8]} is at work in {folder}",
-            "runback ps   # wait for it, or end it",
+            f"fuser -v {quote(str(lock))}   # names its processes: wait for them, or end them",
         )
 
 

@@ -10,16 +10,18 @@ from runback.replay import suspects
 from runback.replay.command import LEDGER
 from runback.replay.drift import IMAGE, LIBRARY, PACKAGE, PYTHON
 from runback.replay.environment import AUTO, HERE, LOCK, is_locked
+from runback.replay.judge import side
 from runback.replay.plan import plan
-from runback.replay.replay import replay, side
+from runback.replay.replay import replay
 from runback.replay.verdict import IDENTICAL, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from runback.evidence.finding import Divergence, Evidence
+    from runback.replay.judge import Replay
     from runback.replay.plan import Plan, Wish
-    from runback.replay.replay import Replay, Tell
+    from runback.replay.replay import Tell
     from runback.replay.suspects import Suspect
 
 _OF_ENVIRONMENT = (IMAGE, LIBRARY, PACKAGE, PYTHON)
@@ -94,7 +96,8 @@ def explained(done: Replay, tell: Tell) -> Explanation:
 
 def _again(before: Plan, wish: Wish, tell: Tell) -> Replay:
     original = before.original
-    return replay(plan(original.root, original.id, wish, before.around, before.environ), tell)
+    planned = plan(original.root, original.id, wish, before.around, before.environ)
+    return replay(planned, tell, is_trial=True)
 
 
 def _removals(done: Replay) -> Iterator[tuple[str, Wish]]:

@@ -14,6 +14,7 @@ from runback.runs.folder import files_of, record_of
 from runback.runs.run import read as read_runs
 from runback.store import identity
 from runback.store.alive import Life
+from runback.store.tags import PARENT_TAG, SESSION_TAG
 
 if TYPE_CHECKING:
     from runback.runs.code import Code
@@ -99,6 +100,7 @@ def read(root: Path, run_id: str) -> Original:
     record = record_of(root, run.listed)
     known = manifest.read(record, run_id)
     _refuse(run_id, known)
+    _refuse_below_another(run, known)
     wrong = check.problems(record, run_id, model_folders(run))
     damaged = [text for text in wrong if _is_damage(text)]
     essential = [text for text in damaged if text.startswith(_ESSENTIAL)]
@@ -139,6 +141,9 @@ def _refuse(run_id: str, known: dict[str, Any]) -> None:
     argv = command.get("argv")
     if not (isinstance(argv, list) and argv and all(isinstance(word, str) for word in argv)):
         raise CannotReplay(run_id, "its record has no command")
+    texts = [*argv, str(command.get("working_directory")), str(part(known, "code").get("root"))]
+    if any("\0" in text for text in texts):
+        raise CannotReplay(run_id, "its command has a NUL in it, which no command can have")
     if hidden := command.get("redacted"):
         raise CannotReplay(run_id, f"its command had secrets, which are not kept: {hidden}"[:200])
     last = _last(known)
@@ -149,6 +154,18 @@ def _refuse(run_id: str, known: dict[str, Any]) -> None:
     size = part(command, "environ").get("WORLD_SIZE", "1")
     if size not in ("", "1"):
         raise CannotReplay(run_id, f"it was one of {size} processes, and they go together")
+
+
+def _refuse_below_another(run: Run, known: dict[str, Any]) -> None:
+    """Raise CannotReplay for a run below one of another process: a replay would write into that."""
+    above = read_runs(run.root, [run.tags.get(PARENT_TAG, "")])
+    by_variable = "MLFLOW_PARENT_RUN_ID" in part(part(known, "command"), "environ")
+    if above and not by_variable and above[0].tags.get(SESSION_TAG) != run.tags.get(SESSION_TAG):
+        raise CannotReplay(
+            run.id,
+            f"its process logged it below run {above[0].short_id}, which another process began",
+            f"{_again(above[0].id)}   # if that makes it again",
+        )
 
 
 def _again(run_id: str) -> str:

@@ -11,6 +11,7 @@ from runback.capture import imported, machine, snapshot
 from runback.replay import attempt, command, comparable, data, environment, start
 from runback.replay.drifts import drifts
 from runback.replay.original import part, read
+from runback.runs import stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +46,8 @@ class Wish:
 class Plan:
     """A replay before it begins. why_not: why bits cannot agree on this machine, "" if they can.
 
-    data: where each declared path is. cores: how many of ours it may use, None: all.
+    data: where each declared path is; digests: what it is. cores: how many of ours it
+    may use, None: all.
     """
 
     original: Original
@@ -54,6 +56,7 @@ class Plan:
     environ: Mapping[str, str]
     environment: Environment
     data: Mapping[str, Path]
+    digests: Mapping[str, Any]
     cores: int | None
     drifts: Sequence[Drift]
     why_not: str
@@ -74,9 +77,11 @@ def plan(
     """Look at the run and at what is here; nothing is written, built or run.
 
     environ: the variables of this process. Raises what `original.read` does, DataGone,
-    CannotReplay.
+    CannotReplay, NoCheckpoint at the step to begin from.
     """
     original = read(root, run_id)
+    if wish.from_step is not None:
+        stored.chosen(original.run, str(wish.from_step))
     places = data.located(original, wish.data)
     digests = data.digests(original, places)
     chosen = environment.choose(original, wish.environment, around)
@@ -85,9 +90,10 @@ def plan(
     if comparable.is_another_machine(found):
         why_not = _why_not(original, chosen, found, environ)
     cores = part(original.manifest, "machine").get("usable_cores")
+    is_count = type(cores) is int and cores > 0
     return Plan(
-        *(original, wish, around, environ, chosen, places),
-        *(cores if isinstance(cores, int) else None, found, why_not),
+        *(original, wish, around, environ, chosen, places, digests),
+        *(cores if is_count else None, found, why_not),
     )
 
 
@@ -99,9 +105,9 @@ def _now(
 ) -> dict[str, Any]:
     """Return what a manifest of now would say, as far as it is known before a run."""
     unset = original.command.get("unset")
-    read = [*part(original.command, "environ"), *(unset if isinstance(unset, list) else [])]
+    read = {*part(original.command, "environ"), *map(str, unset if isinstance(unset, list) else [])}
     variables = dict(capture_command.variables(environ))
-    variables |= {str(name): environ[name] for name in read if name in environ}
+    variables |= {name: environ[name] for name in read & environ.keys()}
     now: dict[str, Any] = {
         "machine": machine.describe(),
         "data": dict(digests),
@@ -129,8 +135,11 @@ def _why_not(
     here: dict[str, str] = {}
     if chosen.is_ready and recorded:
         words = comparable.probe_words(original, chosen.python)
-        wanted = command.environ(original, original.root, environ, {})
-        line = start.line(chosen, original, original.root, words, original.root, wanted, environ)
-        here = comparable.probed(line[0], original.root, line[1])
+        wanted = command.variables(original, original.root)
+        kept = {name: value for name, value in environ.items() if name not in wanted}
+        given = {**kept, **comparable.numeric(wanted)}
+        ours = comparable.OURS
+        line = start.line(chosen, original, ours, words, ours, given, environ)
+        here = comparable.probed(line[0], ours, line[1])
     sums = comparable.disagreement(recorded, here)
     return comparable.reason(found, sums, were_taken=bool(here.keys() & recorded.keys()))

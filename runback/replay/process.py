@@ -60,6 +60,7 @@ def run(
     with child, _forwarding(child) as told:
         timed_out = _wait(child, timeout_s)
         status = child.wait()
+        _tell(child, signal.SIGTERM)  # what it left behind would hold the attempt's lock
     return Ended(status, time.monotonic() - began_s, timed_out, bool(told))
 
 

@@ -11,7 +11,7 @@ from runback.runs.folder import record_of
 from runback.runs.run import read
 from runback.store import listing
 from runback.store.readable import readable
-from runback.store.tags import ATTEMPT_TAG, SESSION_TAG
+from runback.store.tags import ATTEMPT_TAG, PARENT_TAG, SESSION_TAG
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,11 +40,43 @@ def found(original: Original, attempt: Attempt) -> Run | None:
     return run
 
 
+def nested(original: Original, attempt: Attempt) -> list[tuple[Run, Run | None]]:
+    """Return the runs below the original, each with the one of the replay in the same place."""
+    with readable(original.root) as connection:
+        known = listing.newest(connection, (listing.ACTIVE, listing.DELETED))
+    own = _by_start(_of_session(known, original.run.listed))
+    made = _by_start([run for run in known if run.tags.get(ATTEMPT_TAG) == attempt.token])
+    below = _below(own, original.id)
+    pairs = [(run, made[at] if at < len(made) else None) for at, run in enumerate(own)]
+    return [
+        (_read(original.root, run), _read(original.root, other) if other else None)
+        for run, other in pairs
+        if run.run_id in below
+    ]
+
+
+def _read(root: Path, run: Listed) -> Run:
+    (found,) = read(root, [run.run_id])
+    return found
+
+
+def _below(runs: list[Listed], run_id: str) -> set[str]:
+    """Return the runs that have this one above them; a parent begins before its children."""
+    found: set[str] = set()
+    for run in runs:
+        if run.tags.get(PARENT_TAG) in {run_id, *found}:
+            found.add(run.run_id)
+    return found
+
+
+def _of_session(known: list[Listed], original: Listed) -> list[Listed]:
+    session = original.tags.get(SESSION_TAG)
+    return [run for run in known if session and run.tags.get(SESSION_TAG) == session]
+
+
 def _order(known: list[Listed], original: Listed) -> int:
     """Return how many runs of the original's process began before it."""
-    session = original.tags.get(SESSION_TAG)
-    same = [run for run in known if session and run.tags.get(SESSION_TAG) == session]
-    ids = [run.run_id for run in _by_start(same)]
+    ids = [run.run_id for run in _by_start(_of_session(known, original))]
     return ids.index(original.run_id) if original.run_id in ids else 0
 
 

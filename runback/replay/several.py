@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 from runback.replay.verdict import IDENTICAL, NOT_COMPARABLE, WITHIN_TOLERANCE
 from runback.runs.listing import Wish, select
-from runback.store.tags import REPLAY_OF_TAG, SESSION_TAG
+from runback.store.tags import PARENT_TAG, REPLAY_OF_TAG, SESSION_TAG
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runback.replay.judge import Replay
     from runback.replay.plan import Plan
-    from runback.replay.replay import Replay
     from runback.runs.run import Run
-
-_PARENT_TAG = "mlflow.parentRunId"
 
 
 @dataclass(frozen=True)
@@ -43,11 +41,11 @@ class Outcome:
 
 
 def candidates(root: Path, experiment: str | None) -> list[Run]:
-    """Return the runs that ended and are no replays, oldest first; of a process its first.
+    """Return the runs that are FINISHED and no replays, oldest first.
 
-    A nested run is made again with its parent.
+    A nested run is made again with its parent, and judged with it.
     """
     found = select(root, Wish(experiment=experiment)).runs
     ended = [run for run in reversed(found) if run.status == "FINISHED"]
     originals = [run for run in ended if REPLAY_OF_TAG not in run.tags]
-    return [run for run in originals if _PARENT_TAG not in run.tags and SESSION_TAG in run.tags]
+    return [run for run in originals if PARENT_TAG not in run.tags and SESSION_TAG in run.tags]

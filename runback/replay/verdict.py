@@ -20,7 +20,7 @@ from runback.evidence.finding import (
 )
 
 if TYPE_CHECKING:
-    from runback.evidence.finding import Evidence, Finding
+    from runback.evidence.finding import Evidence
 
 IDENTICAL, WITHIN_TOLERANCE = "identical", "within tolerance"
 DIFFERS, NOT_COMPARABLE = "different", "not comparable"
@@ -28,18 +28,26 @@ DIFFERS, NOT_COMPARABLE = "different", "not comparable"
 _COMPUTED = (METRICS, LEDGER, CHECKPOINTS, ARTIFACTS)
 
 
-def verdict(evidence: Evidence, why_not: str = "", from_step: int | None = None) -> tuple[str, str]:
+def verdict(
+    evidence: Evidence,
+    why_not: str = "",
+    from_step: int | None = None,
+    is_by_number: bool = False,
+) -> tuple[str, str]:
     """Return the verdict, and why if that is not for the findings to say.
 
     why_not: why bits cannot agree on this machine, "" if they can. A difference there
     is none of the training's, so it is never called different. from_step: the replay
     began after it, as it was told to; what came before counts neither way, and is said.
+    is_by_number: a tolerance is asked for, of which the ledger's digests cannot tell.
     """
     early = NOT_AGAIN.format(from_step)
     # Data that changed and changed nothing is a drift: it is no result.
-    if any(f.part != DATA for f in evidence.of(DIFFERENT, MISSING, EXTRA)):
+    asides = (DATA, LEDGER) if is_by_number else (DATA,)
+    if any(f.part not in asides for f in evidence.of(DIFFERENT, MISSING, EXTRA)):
         return (NOT_COMPARABLE, why_not) if why_not else (DIFFERS, "")
-    unknown = [f for f in evidence.of(UNKNOWN) if _is_result(f) and f.detail != early]
+    # What neither had, or only the replay, is none: there was nothing to compare.
+    unknown = [f for f in evidence.of(UNKNOWN) if f.count and f.detail != early]
     if unknown:
         count = "one result" if len(unknown) == 1 else f"{len(unknown)} results"
         return NOT_COMPARABLE, f"{count} could not be compared"
@@ -47,7 +55,3 @@ def verdict(evidence: Evidence, why_not: str = "", from_step: int | None = None)
         return NOT_COMPARABLE, "nothing that the training computed was recorded"
     since = "" if from_step is None else f"of what came after step {from_step}"
     return (WITHIN_TOLERANCE if evidence.of(WITHIN) else IDENTICAL, since)
-
-
-def _is_result(finding: Finding) -> bool:
-    return finding.part in _COMPUTED and finding.part != LEDGER

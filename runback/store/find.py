@@ -102,7 +102,9 @@ def _candidates(connection: sqlite3.Connection, text: str) -> dict[str, str]:
 def _latest(connection: sqlite3.Connection, root: Path) -> str:
     row = connection.execute(
         "SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'"
-        " ORDER BY start_time DESC, rowid DESC LIMIT 1"
+        " ORDER BY EXISTS (SELECT 1 FROM tags WHERE tags.run_uuid = runs.run_uuid AND key = ?),"
+        " start_time DESC, rowid DESC LIMIT 1",
+        [REPLAY_OF_TAG],
     ).fetchone()
     if row is None:
         raise NoRuns(root)

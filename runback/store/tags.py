@@ -8,6 +8,8 @@ SESSION_TAG = "runback.session"
 PRIMARY_TAG = "runback.primary_metric"
 # The best value of it so far: JSON with value, step and model_id.
 BEST_TAG = "runback.best"
+# MLflow's: the run that a nested one is below.
+PARENT_TAG = "mlflow.parentRunId"
 # What a replay found.
 VERDICT_TAG = "runback.verdict"
 # Of a run that is a replay: the original's id, and which attempt at it this was.
