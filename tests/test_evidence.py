@@ -189,25 +189,38 @@ def test_points_that_are_missing_or_more(tmp_path: Path) -> None:
     ]
 
 
+TIMINGS = """
+epoch_time epoch_time_s time fit_time fitTime train_runtime duration duration_s wall_time elapsed
+samples_per_sec train_samples_per_second train/steps_per_second throughput
+"""
+RESULTS = """
+timestep_mae val_ms_ssim ms_ssim MS_COCO_mAP predicted_duration_mean mean_survival_time time_mase
+time_series_smape time_to_event_cindex avg_wait_time network_throughput time_constant dice_ms
+ctc_time_wer val_time_iou energy_per_s \u03b1_time loss_per_sample secret
+"""
+
+
 @pytest.mark.parametrize(
     ("name", "is_aside"),
     [
         ("system/cpu", True),
-        ("epoch_time", True),
-        ("fitTime", True),
-        ("samples_per_sec", True),
-        ("train/steps_per_second", True),
-        ("duration", True),
-        ("timestep_mae", False),
-        ("time_dependent_auc", False),
-        ("loss_per_sample", False),
-        ("secret", False),
+        *((name, True) for name in TIMINGS.split()),
+        *((name, False) for name in RESULTS.split()),
     ],
 )
 def test_timings_are_set_aside(name: str, is_aside: bool, tmp_path: Path) -> None:
     one, other = (Training([*POINTS, (name, value, 0)]) for value in (1.0, 2.0))
     (found,) = notable(compared(tmp_path, one, other), METRICS)
     assert (found.name, found.status == ASIDE) == (name, is_aside)
+
+
+def test_a_timing_that_is_missing_or_more_is_no_timing_of_both(tmp_path: Path) -> None:
+    timed = [("time", 1.0, 0), ("time", 2.0, 1)]
+    one, none, part = (Training([*POINTS, *p]) for p in (timed, (), [("time", 1.5, 0)]))
+    assert [f.status for f in notable(compared(tmp_path / "1", one, none), METRICS)] == [MISSING]
+    assert [f.status for f in notable(compared(tmp_path / "2", none, one), METRICS)] == [EXTRA]
+    found = notable(compared(tmp_path / "3", one, part), METRICS)
+    assert [f.status for f in found] == [ASIDE, MISSING]
 
 
 def test_tolerance(tmp_path: Path) -> None:

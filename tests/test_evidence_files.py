@@ -425,22 +425,20 @@ def encoded(value: Any) -> bytes:
         ({"run": "a" * 32}, {"run": "c" * 32}, DIFFERENT),
         ({"path": "/old/x"}, {"path": "/new/x"}, SAME),
         ({"/old/x": 1}, {"/new/x": 1}, SAME),
-        ({"created_at": "2026-11-21 10:00"}, {"created_at": "2026-11-22 10:00"}, SAME),
+        ({"created_at": "2026-11-21 10:00"}, {"created_at": "2026-11-22 10:00"}, DIFFERENT),
         ({"created_at": "first"}, {"created_at": "second"}, DIFFERENT),
-        ({"timestamp": 1.7e9}, {"timestamp": 1.8e9}, SAME),
+        ({"date_saved": "2026-11-21 10:00"}, {"date_saved": "2026-11-22 10:00"}, DIFFERENT),
         ({"updated": 3}, {"updated": 4}, DIFFERENT),
-        ({"fit_time_s": 3}, {"fit_time_s": 4}, SAME),
-        ({"time_steps": 3}, {"time_steps": 4}, DIFFERENT),
-        ({"best_time_loss": 3}, {"best_time_loss": 4}, DIFFERENT),
-        ({"uuid": "0" * 32}, {"uuid": "1" * 32}, SAME),
+        ({"fit_time_s": 3}, {"fit_time_s": 4}, DIFFERENT),
+        ({"pid": 3}, {"pid": 4}, DIFFERENT),
+        ({"host": "cat"}, {"host": "dog"}, DIFFERENT),
+        ({"uuid": "0" * 32}, {"uuid": "1" * 32}, DIFFERENT),
+        ({"hard": "100000001.npy"}, {"hard": "100000002.npy"}, DIFFERENT),
+        ({"a": [1]}, {"a": {"0": 1}}, DIFFERENT),
         ({"id": 1}, {"id": 2}, DIFFERENT),
         ({"id": "cat"}, {"id": "dog"}, DIFFERENT),
-        ([{"shared_object_id": 10**15}], [{"shared_object_id": 2 * 10**15}], SAME),
-        (
-            [{"__id__": 10**15}, {"__id__": 10**15}],
-            [{"__id__": 10**15}, {"__id__": 2 * 10**15}],
-            DIFFERENT,
-        ),
+        ([{"shared_object_id": 10**15}], [{"shared_object_id": 2 * 10**15}], DIFFERENT),
+        ([{"__id__": 10**15}], [{"__id__": 2 * 10**15}], DIFFERENT),
     ],
 )
 def test_json(one: Any, other: Any, status: str) -> None:
@@ -448,9 +446,36 @@ def test_json(one: Any, other: Any, status: str) -> None:
     assert only(looked("a.yaml", encoded(one), encoded(other) + b"\n")).status == status
 
 
-def test_what_was_set_aside_is_named() -> None:
-    one, other = encoded({"date": "2026-11-21", "x": 1}), encoded({"date": "2026-11-22", "x": 1})
-    assert only(looked("a.json", one, other)).detail == "set aside: date"
+def test_addresses_are_numbered_in_what_keras_and_skops_write() -> None:
+    one, other = [{"shared_object_id": 10**15}], [{"shared_object_id": 2 * 10**15}]
+    for name, member, status in (
+        ("m.keras", "config.json", SAME),
+        ("m.keras", "more.json", DIFFERENT),
+        ("m.zip", "config.json", DIFFERENT),
+        ("m.skops", "config.json", DIFFERENT),
+    ):
+        both = (zipped({member: encoded(value)}) for value in (one, other))
+        assert only(looked(name, *both)).status == status
+    shared = [{"__id__": 10**15}, {"__id__": 10**15}]
+    apart = [{"__id__": 10**15}, {"__id__": 2 * 10**15}]
+    both = (zipped({"schema.json": encoded(value)}) for value in (shared, apart))
+    assert only(looked("m.skops", *both)).status == DIFFERENT
+    both = (zipped({"metadata.json": encoded({"date_saved": day})}) for day in "12")
+    assert only(looked("m.zip", *both)).status == DIFFERENT
+    configs = [h5(weights(), model_config=json.dumps({"x": value})) for value in (one, other)]
+    assert statuses(looked("m.h5", *configs)) == {}
+    configs = [h5(weights(), notes=json.dumps({"x": value})) for value in (one, other)]
+    assert statuses(looked("m.h5", *configs)) == {"m.h5": DIFFERENT}
+
+
+def test_a_users_values_are_results_whatever_they_are_called() -> None:
+    one, other = torch_saved(weights(), duration=3), torch_saved(weights(), duration=4)
+    assert statuses(looked("m.pt", one, other)) == {"m.pt": DIFFERENT}
+    hosts = b"virus,predicted_host\na,human\n"
+    found = only(looked("a.csv", hosts, hosts.replace(b"human", b"bat")))
+    assert (found.status, found.detail) == (DIFFERENT, "first rows.0.predicted_host")
+    nested = b"metadata: {utc_time_created: '%d'}\n"
+    assert only(looked("MLmodel", nested % 1, nested % 2)).status == DIFFERENT
 
 
 def test_numbers_of_documents_within_a_tolerance() -> None:
@@ -471,7 +496,7 @@ def test_numbers_of_documents_within_a_tolerance() -> None:
 def test_csv() -> None:
     head = b"epoch,loss,time\n"
     found = only(looked("a.csv", head + b"0,0.5,10:00:01\n", head + b"0,0.5,10:00:02\n"))
-    assert (found.status, found.detail) == (SAME, "set aside: time")
+    assert (found.status, found.detail) == (DIFFERENT, "first rows.0.time")
     found = only(looked("a.csv", head + b"0,0.5,1\n", head + b"0,0.25,1\n"))
     assert (found.status, found.detail) == (DIFFERENT, "first rows.0.loss")
     assert only(looked("a.csv", b"a,b\n1,2\n", b"b,a\n1,2\n")).status == DIFFERENT

@@ -10,23 +10,40 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runback.evidence.case import Case
     from runback.evidence.leaves import Path
 
 NAMED = "addresses in memory"
-_KEYS = {"shared_object_id", "__id__"}
+SCHEMA, SKOPS = "schema.json", ".skops"
 _FILE = re.compile(r"\d{9,}(\.np[yz])")
-_QUOTED = re.compile(rb'"(\d{9,}\.np[yz])"')
+_QUOTED = re.compile(rb'"file":\s*"(\d{9,}\.np[yz])"')
+# Where an .h5 file of Keras has the config that a .keras file has in config.json.
+_ATTRIBUTES = {"@model_config", "@training_config"}
 
 
-def numbered(leaves: dict[Path, Any]) -> dict[Path, Any]:
-    """Return the leaves of a document with numbers in the place of addresses."""
+def numbered(case: Case, leaves: dict[Path, Any]) -> dict[Path, Any]:
+    """Return the leaves of a document with numbers in the place of addresses.
+
+    Only in what skops and Keras write: what is called so elsewhere is a user's.
+    """
+    if case.is_member(SCHEMA, SKOPS):
+        return _numbered(leaves, "__id__")
+    if case.is_member("config.json", ".keras"):
+        return _numbered(leaves, "shared_object_id")
+    if case.file.lower().endswith((".h5", ".hdf5")):
+        config = {path: v for path, v in leaves.items() if path and path[0] in _ATTRIBUTES}
+        return {**leaves, **_numbered(config, "shared_object_id")}
+    return leaves
+
+
+def _numbered(leaves: dict[Path, Any], key: str) -> dict[Path, Any]:
     objects: dict[int, str] = {}
     arrays: dict[str, str] = {}
     found = {}
     for path, value in leaves.items():
-        if type(value) is int and path and path[-1] in _KEYS:
+        if type(value) is int and path and path[-1] == key:
             value = objects.setdefault(value, f"object {len(objects)}")
-        elif isinstance(value, str) and _FILE.fullmatch(value):
+        elif path[-1:] == ("file",) and isinstance(value, str) and _FILE.fullmatch(value):
             value = arrays.setdefault(value, _array(len(arrays), value))
         found[path] = value
     return found

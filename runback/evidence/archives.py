@@ -27,7 +27,6 @@ MEMBERS_MAX = 100_000
 LARGEST_BYTES = 20_000_000_000
 _IN_MEMORY = 16_000_000
 _BLOCK = 1 << 20
-_SCHEMA = "schema.json"
 # A zip file of Keras, whose tensors are in one member: they are called without it.
 _WEIGHTS = "model.weights.h5"
 
@@ -45,7 +44,8 @@ class Member:
 def zipped(case: Case, look: Look) -> Iterator[Finding]:
     """Yield what is found of two zip files. `look` looks into members that differ."""
     with ExitStack() as stack:
-        both = [_zip(stack.enter_context(zipfile.ZipFile(f))) for f in _files(case)]
+        is_skops = case.file.endswith(addresses.SKOPS)
+        both = [_zip(stack.enter_context(zipfile.ZipFile(f)), is_skops) for f in _files(case)]
         yield from _compared(case, both[0], both[1], look)
 
 
@@ -71,21 +71,23 @@ def _files(case: Case) -> tuple[BinaryIO, BinaryIO]:
     return case.recorded, case.replayed
 
 
-def _zip(archive: zipfile.ZipFile) -> dict[str, Member]:
+def _zip(archive: zipfile.ZipFile, is_skops: bool) -> dict[str, Member]:
     found = {}
     infos = [info for info in archive.infolist() if not info.is_dir()]
     _refuse(len(infos), len({info.filename for info in infos}), sum(i.file_size for i in infos))
-    names = _renamed(archive)
+    names = _renamed(archive) if is_skops else {}
     for info in infos:
         found[names.get(info.filename, info.filename)] = Member(partial(archive.open, info))
+    _refuse(len(infos), len(found), 0)
     return found
 
 
 def _renamed(archive: zipfile.ZipFile) -> dict[str, str]:
     """Return the names of members that skops calls by an address, as its schema counts them."""
-    if _SCHEMA not in archive.NameToInfo or archive.getinfo(_SCHEMA).file_size > LARGEST_TEXT:
+    schema = addresses.SCHEMA
+    if schema not in archive.NameToInfo or archive.getinfo(schema).file_size > LARGEST_TEXT:
         return {}
-    return addresses.members(archive.read(_SCHEMA))
+    return addresses.members(archive.read(schema))
 
 
 def _tar(archive: tarfile.TarFile) -> dict[str, Member]:

@@ -46,6 +46,10 @@ class Case:
     def named(self, part: str) -> Case:
         return replace(self, name=f"{self.name}: {part}")
 
+    def is_member(self, file: str, suffix: str) -> bool:
+        """Say whether this is the file of that name in an archive with that suffix."""
+        return self.depth > 0 and self.name.endswith(f"{suffix}: {file}")
+
     def texts(self) -> tuple[bytes, bytes]:
         """Return both contents. Raises CannotLook: one is too large."""
         return whole(self.recorded), whole(self.replayed)

@@ -7,7 +7,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from runback.evidence import leaves, texts, volatile
+from runback.evidence import leaves, texts
 from runback.evidence.case import CannotLook
 
 if TYPE_CHECKING:
@@ -18,23 +18,25 @@ if TYPE_CHECKING:
 
 # YAML is parsed in Python, at 100 kB/s.
 _LARGEST_YAML_BYTES = 4_000_000
-# What MLflow writes of a model that is another one each time: its own ids are known
-# from the record; this follows from files that are compared themselves.
-_MLMODEL = {"model_size_bytes", "run_id", "model_id", "model_uuid", "artifact_path"}
+# What MLflow and Keras write beside a model that is another one each time: dates, drawn ids,
+# the size of files that are compared themselves. Names tell nothing in what users write.
+_MLMODEL = {
+    *("model_size_bytes", "run_id", "model_id", "model_uuid", "artifact_path"),
+    "utc_time_created",
+}
+_KERAS = {"date_saved"}
 
 
 def compare(case: Case) -> Iterator[Finding]:
     """Yield what is found of two documents; as texts, where they are not what their name says."""
-    is_aside = _of_mlmodel if case.file == "MLmodel" else volatile.is_volatile
+    aside = _MLMODEL if case.file == "MLmodel" else set[str]()
+    if case.is_member("metadata.json", ".keras"):
+        aside = _KERAS
     try:
         one, other = (_parser(case.file)(content) for content in case.texts())
-        yield leaves.finding(case, one, other, is_aside)
-    except (ValueError, RecursionError, leaves.TooMany):
+        yield leaves.finding(case, one, other, aside)
+    except (ValueError, RecursionError, leaves.TooMany, leaves.Twice):
         yield from texts.compare(case)
-
-
-def _of_mlmodel(key: str, one: object, other: object) -> bool:
-    return key in _MLMODEL or volatile.is_volatile(key, one, other)
 
 
 def _parser(name: str) -> Callable[[bytes], Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from runback.evidence import addresses, numbers, volatile
+from runback.evidence import addresses, numbers
 from runback.evidence.case import CannotLook
 from runback.evidence.finding import DIFFERENT, EXTRA, MISSING, SAME, WITHIN, Finding, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Collection, Iterator
 
     from runback.evidence.case import Case
     from runback.evidence.own import Own
@@ -19,12 +19,18 @@ LEAVES_MAX = 1_000_000
 _DEEPEST = 200
 _NAMED_MAX = 5
 
-Path = tuple[str, ...]
+# A place in a list is an int; a key that is no text is its type and `repr`.
+Path = tuple[str | int | tuple[str, str], ...]
 
 
 class TooMany(CannotLook):
     def __init__(self) -> None:
         super().__init__("differs in its bytes, and has too many values: not looked into")
+
+
+class Twice(CannotLook):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"differs in its bytes, and has two values called {name}"[:250])
 
 
 @dataclass
@@ -59,19 +65,20 @@ class Leaves:
         return "; ".join(parts)
 
 
-def finding(
-    case: Case, recorded: Any, replayed: Any, is_aside: Callable[..., bool] = volatile.is_volatile
-) -> Finding:
-    """Return what is found of two documents. Raises CannotLook: too many leaves, or too deep."""
-    raw = [dict(_flat(v, own)) for v, own in zip((recorded, replayed), case.owns, strict=True)]
-    one, other = map(addresses.numbered, raw)
+def finding(case: Case, recorded: Any, replayed: Any, aside: Collection[str] = ()) -> Finding:
+    """Return what is found of two documents. Raises CannotLook: TooMany leaves, Twice, too deep.
+
+    aside: keys of the outermost dict whose values may differ.
+    """
+    raw = [_by_path(v, own) for v, own in zip((recorded, replayed), case.owns, strict=True)]
+    one, other = (addresses.numbered(case, leaves) for leaves in raw)
     found = Leaves(len(one.keys() & other.keys()))
     if [one, other] != raw:
         found.aside[addresses.NAMED] = None
     found.missing = [path for path in one if path not in other]
     found.extra = [path for path in other if path not in one]
     for path in (path for path in one if path in other):
-        _compare(found, path, one[path], other[path], case, is_aside)
+        _compare(found, path, one[path], other[path], case, aside)
     first = next(iter(found.far or found.near), None)
     return case.finding(
         found.status,
@@ -85,15 +92,14 @@ def finding(
 
 
 def _compare(
-    found: Leaves, path: Path, one: Any, other: Any, case: Case, is_aside: Callable[..., bool]
+    found: Leaves, path: Path, one: Any, other: Any, case: Case, aside: Collection[str]
 ) -> None:
     if is_same(one, other):
         return
-    key = next((part for part in reversed(path) if not part.isdecimal()), "")
     if isinstance(one, str) and isinstance(other, str) and _is_own(one, other, case):
         found.aside["the run's own ids and folders"] = None
-    elif is_aside(key, one, other):
-        found.aside[key] = None
+    elif len(path) == 1 and path[0] in aside:
+        found.aside[_word(path)] = None
     else:
         _number(found, path, one, other, case.tolerance)
 
@@ -129,6 +135,15 @@ def _is_own(one: str, other: str, case: Case) -> bool:
     return case.owns[0].plain(one) == case.owns[1].plain(other)
 
 
+def _by_path(document: Any, own: Own) -> dict[Path, Any]:
+    found: dict[Path, Any] = {}
+    for path, value in _flat(document, own):
+        if path in found:
+            raise Twice(_word(path))
+        found[path] = value
+    return found
+
+
 def _flat(value: Any, own: Own, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Yield the leaves by path; an empty dict or list is one, and so is each length."""
     left = [(path, value)]
@@ -139,16 +154,21 @@ def _flat(value: Any, own: Own, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         if len(path) > _DEEPEST:
             raise CannotLook("differs in its bytes, and is nested too deep")
         if isinstance(value, dict) and value:
-            left += [((*path, own.plain(str(k))), v) for k, v in reversed(value.items())]
+            left += [((*path, _part(k, own)), v) for k, v in reversed(value.items())]
         elif isinstance(value, list | tuple) and value:
-            left += [((*path, str(n)), v) for n, v in reversed([*enumerate(value)])]
+            left += [((*path, n), v) for n, v in reversed([*enumerate(value)])]
         else:
             yield path, value
     raise TooMany
 
 
+def _part(key: Any, own: Own) -> str | tuple[str, str]:
+    return own.plain(key) if isinstance(key, str) else (type(key).__name__, repr(key))
+
+
 def _word(path: Path) -> str:
-    return ".".join(path)[:200] or "value"
+    parts = (part[1] if isinstance(part, tuple) else str(part) for part in path)
+    return ".".join(parts)[:200] or "value"
 
 
 def _shown(value: Any) -> Value:

@@ -70,7 +70,7 @@ def compare(pair: Pair) -> Iterator[Finding]:
         one, other = recorded.get(name, Series()), replayed.get(name, Series())
         if one.is_same(other):
             yield Finding(METRICS, name, SAME, count=len(one.values))
-        elif reason := _aside(name, one, other, pair.wish):
+        elif reason := _aside(name, pair.wish):
             points = max(len(one.values), len(other.values))
             yield Finding(METRICS, name, ASIDE, count=points, detail=reason)
         else:
@@ -90,14 +90,10 @@ def _read(record: Path) -> dict[str, Series]:
     return found
 
 
-def _aside(name: str, one: Series, other: Series, wish: Wish) -> str:
-    """Return why a metric whose values differ is set aside; a timing has as many in both."""
+def _aside(name: str, wish: Wish) -> str:
     if glob := volatile.ignored(name, wish.ignore):
         return f"as asked: {glob}"
-    if name.startswith("system/"):
-        return "of the machine"
-    is_alike = one.placed().keys() == other.placed().keys()
-    return "a timing" if is_alike and volatile.is_timing(name) else ""
+    return "of the machine" if name.startswith("system/") else ""
 
 
 def _compared(
@@ -116,6 +112,9 @@ def _compared(
         extra = []
     missing = sorted(one.keys() - other.keys())
     both = sorted(one.keys() & other.keys())
+    if both and volatile.is_timing(name):
+        yield Finding(METRICS, name, ASIDE, count=len(both), detail="a timing")
+        both = []
     if both or missing or extra:
         yield _finding(name, [(p[0], one[p], other[p]) for p in both], missing, extra, wish)
 
