@@ -201,6 +201,41 @@ def test_types_that_numpy_has_not(name: str) -> None:
     assert found.ulps == {"bfloat16": 128, "float8_e4m3fn": 8, "float16": 1024, "int8": 1}[name]
 
 
+def test_names_that_collide_are_not_compared() -> None:
+    import torch
+
+    def saved(content: Any) -> bytes:
+        file = io.BytesIO()
+        torch.save(content, file)
+        return file.getvalue()
+
+    zeros, ones = torch.zeros(2), torch.ones(2)
+    for one, other in (
+        ({"a.b": ones, "a": {"b": zeros}}, {"a.b": zeros, "a": {"b": zeros}}),
+        ({"w": ones, 1: 5, "1": 6}, {"w": ones, 1: 9, "1": 6}),
+    ):
+        assert UNKNOWN in statuses(looked("m.pt", saved(one), saved(other))).values()
+    for one, other in (({1: ones}, {"1": ones}), ([ones], {"0": ones})):
+        assert statuses(looked("m.pt", saved(one), saved(other))) == {"m.pt": DIFFERENT}
+
+
+def test_bytes_behind_an_array_are_not_passed_over(tmp_path: Path) -> None:
+    one, other = _npy(1) + _npy(2), _npy(1) + _npy(3)
+    for name, both in (
+        ("m.npy", (one, other)),
+        ("m.npz", (zipped({"w.npy": one}), zipped({"w.npy": other}))),
+        ("m.npz", tuple(zipped({"w.npy": _npy(1), "w": _npy(n)}) for n in (1, 2))),
+        ("m.safetensors", tuple(safetensors(weights()) + more for more in (b"1", b"2"))),
+    ):
+        found = only(looked(name, *both))
+        assert (found.status, found.name) == (UNKNOWN, name)
+    paths = [tmp_path / "one.npy", tmp_path / "other.npy"]
+    for path, content in zip(paths, (one, other), strict=True):
+        path.write_bytes(content)
+    with paths[0].open("rb") as a, paths[1].open("rb") as b:
+        assert [f.status for f in look(Case(ARTIFACTS, "m.npy", a, b, "m.npy"))] == [UNKNOWN]
+
+
 def test_what_stands_beside_the_tensors_of_torch_counts() -> None:
     one = torch_saved(weights(), path="/old/best.ckpt", lr=0.1)
     assert (
@@ -476,6 +511,21 @@ def test_a_users_values_are_results_whatever_they_are_called() -> None:
     assert (found.status, found.detail) == (DIFFERENT, "first rows.0.predicted_host")
     nested = b"metadata: {utc_time_created: '%d'}\n"
     assert only(looked("MLmodel", nested % 1, nested % 2)).status == DIFFERENT
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.yaml", "a.txt"])
+def test_a_key_that_is_there_twice_is_not_dropped(name: str) -> None:
+    one, other = b'{"acc": 0.9, "acc": 0.5}', b'{"acc": 0.1, "acc": 0.5}'
+    found = only(looked(name, one, other))
+    assert (found.status, found.detail) == (DIFFERENT, "first in line 1")
+
+
+def test_keys_that_are_one_path_are_not_dropped() -> None:
+    one, other = ({"/old/x": n, "(project)/x": 3} for n in (1, 2))
+    assert only(looked("a.json", encoded(one), encoded(other))).status == DIFFERENT
+    merged = b"a: &a {x: 1}\nb:\n  <<: *a\n  y: %d\n"
+    assert only(looked("a.yaml", merged % 1, merged % 1 + b"# note\n")).status == SAME
+    assert only(looked("a.yaml", merged % 1, merged % 2)).status == DIFFERENT
 
 
 def test_numbers_of_documents_within_a_tolerance() -> None:

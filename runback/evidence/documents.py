@@ -44,15 +44,23 @@ def _parser(name: str) -> Callable[[bytes], Any]:
         return _yaml
     if name.endswith((".csv", ".tsv")):
         return _tsv if name.endswith(".tsv") else _csv
-    return _json_lines if name.endswith(".jsonl") else _json
+    return _json_lines if name.endswith(".jsonl") else parsed
 
 
-def _json(content: bytes) -> Any:
-    return json.loads(content)
+def parsed(text: str | bytes) -> Any:
+    """Return what JSON says. Raises ValueError: it is none, or a dict has a key twice."""
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(items)
+    if len(found) < len(items):
+        raise ValueError("a key is there twice")
+    return found
 
 
 def _json_lines(content: bytes) -> Any:
-    return [json.loads(line) for line in content.splitlines() if line.strip()]
+    return [parsed(line) for line in content.splitlines() if line.strip()]
 
 
 def _yaml(content: bytes) -> Any:
@@ -61,8 +69,17 @@ def _yaml(content: bytes) -> Any:
 
     if len(content) > _LARGEST_YAML_BYTES:
         raise CannotLook("differs, and is too large for YAML: not looked into")
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            before = len(node.value)
+            found = super().construct_mapping(node, deep=deep)
+            if len(found) < max(before, len(node.value)):
+                raise ValueError("a key is there twice")
+            return found
+
     try:
-        return yaml.safe_load(content)
+        return yaml.load(content, Loader)  # as safe as SafeLoader is
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
+import zipfile
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from runback.evidence.case import CLOSED, LARGEST_BYTES, CannotLook, needed
+from runback.evidence.documents import parsed
+from runback.evidence.leaves import Twice
 from runback.evidence.tensors import Lazy, Tensor
 
 if TYPE_CHECKING:
@@ -27,6 +29,18 @@ class Opened:
     tensors: dict[str, Lazy] = field(default_factory=dict)
     plain: dict[str, Any] = field(default_factory=dict)
 
+    def tensor(self, name: str, tensor: Lazy) -> None:
+        self._refuse(name)
+        self.tensors[name] = tensor
+
+    def beside(self, name: str, value: Any) -> None:
+        self._refuse(name)
+        self.plain[name] = value
+
+    def _refuse(self, name: str) -> None:
+        if name in self.tensors or name in self.plain:
+            raise Twice(name)
+
 
 def h5(file: BinaryIO) -> Opened:
     """Open an HDF5 file: its data sets, and its attributes as what stands among them."""
@@ -34,15 +48,17 @@ def h5(file: BinaryIO) -> Opened:
     found = Opened()
 
     def visit(name: str, item: Any) -> None:
-        found.plain.update({f"{name}@{key}": _shown(item.attrs[key]) for key in item.attrs})
+        for key in item.attrs:
+            found.beside(f"{name}@{key}", _shown(item.attrs[key]))
         if isinstance(item, h5py.Dataset):
-            found.tensors[name] = partial(_h5_tensor, item)
+            found.tensor(name, partial(_h5_tensor, item))
         else:
-            found.plain[name] = type(item).__name__
+            found.beside(name, type(item).__name__)
 
     # Links out of the file are not visited: visititems follows hard links alone.
     whole = h5py.File(file, "r")
-    found.plain.update({f"@{key}": _shown(whole.attrs[key]) for key in whole.attrs})
+    for key in whole.attrs:
+        found.beside(f"@{key}", _shown(whole.attrs[key]))
     whole.visititems(visit)
     return found
 
@@ -67,7 +83,7 @@ def _shown(value: Any) -> Any:
 def _parsed(text: str) -> Any:
     """Return what Keras writes as JSON into an attribute; other texts as they are."""
     try:
-        return json.loads(text) if text.startswith("{") else text
+        return parsed(text) if text.startswith("{") else text
     except (ValueError, RecursionError):
         return text
 
@@ -83,22 +99,31 @@ def npy(file: BinaryIO) -> Opened:
     np = needed("numpy", "numpy")
     file.seek(0)
     array = np.load(file, allow_pickle=False)
+    _refuse_more(file, "the array")
     return Opened({"array": lambda: Tensor(array.dtype.str, array)})
 
 
 def npz(file: BinaryIO) -> Opened:
     """Open a .npz file, whose arrays are read when they are asked for."""
-    np = needed("numpy", "numpy")
-    file.seek(0)
-    arrays = np.load(file, allow_pickle=False)
-    return Opened({name: partial(_npz_tensor, arrays, name) for name in arrays.files})
+    needed("numpy", "numpy")
+    found, archive = Opened(), zipfile.ZipFile(file)
+    for info in archive.infolist():
+        found.tensor(info.filename.removesuffix(".npy"), partial(_npz_tensor, archive, info))
+    return found
 
 
-def _npz_tensor(arrays: Any, name: str) -> Tensor:
-    array = arrays[name]
-    if isinstance(array, bytes):
-        raise CannotLook(f"{CLOSED}: {name} is no array")
+def _npz_tensor(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Tensor:
+    import numpy as np
+
+    with archive.open(info) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        _refuse_more(member, info.filename)
     return Tensor(array.dtype.str, array)
+
+
+def _refuse_more(file: IO[bytes], name: str) -> None:
+    if file.read(1):
+        raise CannotLook(f"differs in its bytes, and has more behind {name}: not looked into")
 
 
 def safetensors(file: BinaryIO) -> Opened:
@@ -107,13 +132,19 @@ def safetensors(file: BinaryIO) -> Opened:
     size = int.from_bytes(file.read(8), "little")
     if size > LARGEST_BYTES:
         raise CannotLook(f"{CLOSED}: a header of {size} bytes")
-    header = json.loads(file.read(size))
+    header = parsed(file.read(size))
     plain = header.pop("__metadata__", {})
     tensors: dict[str, Lazy] = {
         name: partial(_slice, file, 8 + size, str(about["dtype"]), *_placed(about))
         for name, about in header.items()
     }
-    return Opened(tensors, {f"__metadata__.{k}": v for k, v in plain.items()})
+    held = sum(end - start for _, start, end in map(_placed, header.values()))
+    if file.seek(0, 2) != 8 + size + held:
+        raise CannotLook("differs in its bytes, and holds more or less than its tensors")
+    found = Opened(tensors)
+    for key, value in plain.items():
+        found.beside(f"__metadata__.{key}", value)
+    return found
 
 
 # What numpy has; of the others the bits are compared.
@@ -168,9 +199,9 @@ def torch(file: BinaryIO) -> Opened:
     found = Opened()
     for name, leaf in _leaves(content, "", 0):
         if isinstance(leaf, loading.Tensor):
-            found.tensors[name] = partial(_torch_tensor, loading, leaf)
+            found.tensor(name, partial(_torch_tensor, loading, leaf))
         else:
-            found.plain[name] = leaf
+            found.beside(name, leaf)
     return found
 
 
@@ -181,13 +212,17 @@ def _refusal(error: Exception) -> str:
 
 
 def _leaves(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
-    """Yield what nested dicts and lists hold, by dotted name."""
+    """Yield what nested dicts and lists hold, by dotted name, and what those names do not say."""
     if depth > _DEEPEST:
         raise CannotLook("differs in its bytes, and is nested too deep")
     if isinstance(value, dict) and value:
         items: Any = value.items()
+        kinds = sorted({type(key).__name__ for key in value})
+        if kinds != ["str"]:
+            yield f"{name} (keys)", ", ".join(kinds)
     elif isinstance(value, list | tuple) and value:
         items = enumerate(value)
+        yield f"{name} (keys)", "none"
     else:
         yield name or "value", value
         return
