@@ -173,7 +173,7 @@ different  ID first, in TIME as ID
   data         data: different, DIGEST → DIGEST
   ledger       LEDGER
   artifacts    weights.txt: different, 2.0390625 → 2.1015625 (first in line 1)
-  drift        data data: DIGEST (1 file, 17 bytes) → DIGEST (1 file, 17 bytes)
+  drift        data: DIGEST (1 file, 17 bytes) → DIGEST (1 file, 17 bytes)
   drift        seed hash seed: drawn at the start → drawn at the start, another
   cause 1      the data data is not what was recorded: DIGEST (1 file…
   cause 2      train.py:17 takes random bytes of the system, which nothing seeds: …
@@ -268,7 +268,7 @@ def test_crashed_then_mended(store: Store) -> None:
     needed.unlink()
     done = replay(store, "fragile")
     assert (done.returncode, done.stdout) == (3, "")
-    assert "ended with status 1, the original with 0" in done.stderr
+    assert "ended as FAILED, with status 1" in done.stderr
     assert "No such file or directory: 'data/input.txt'" in done.stderr.splitlines()[-3]
     assert f"replays/fragile-{run_id[:8]}" in done.stderr
     assert (store.root / "replays" / f"fragile-{run_id[:8]}" / "code" / "fragile.py").exists()
