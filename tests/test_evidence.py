@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 import struct
 import tempfile
@@ -367,6 +369,110 @@ def test_a_name_or_link_that_leads_out_is_not_followed(tmp_path: Path) -> None:
     assert "symbolic link" in found["d/a.bin"].detail
     assert found["../../a.bin"].status == UNKNOWN
     assert "leads out" in found["../../a.bin"].detail
+
+
+def _image(step: int, time: int, uuid: str, end: str = ".png") -> str:
+    return f"images/a+step+{step}+timestamp+{time}+{uuid * 8}-0000-4000-8000-{uuid * 12}{end}"
+
+
+def test_pictures_that_mlflow_names_by_time_are_paired(tmp_path: Path) -> None:
+    small = "+compressed.webp"
+    one = {_image(0, 10, "a"): b"\0a", _image(0, 11, "b"): b"\0b", _image(1, 9, "c"): b"\0c"}
+    other = {_image(0, 71, "f"): b"\0a", _image(0, 72, "e"): b"\0b", _image(1, 73, "d"): b"\0c"}
+    same = {_image(0, 10, "a", small): b"\0s"}, {_image(0, 71, "f", small): b"\0s"}
+    both = Training(artifacts={**one, **same[0]}), Training(artifacts={**other, **same[1]})
+    found = compared(tmp_path / "1", *both)
+    assert notable(found, ARTIFACTS) == []
+    assert [f.name for f in found.findings if f.part == ARTIFACTS] == [
+        "images/a+step+0 (2).png",
+        "images/a+step+0+compressed.webp",
+        "images/a+step+0.png",
+        "images/a+step+1.png",
+    ]
+    other[_image(1, 73, "d")] = b"\0C"
+    (parted,) = notable(
+        compared(tmp_path / "2", Training(artifacts=one), Training(artifacts=other)), ARTIFACTS
+    )
+    assert (parted.name, parted.status) == ("images/a+step+1.png", UNKNOWN)
+    assert parted.detail.startswith("differs in its bytes")  # it was found, and is no picture
+
+
+def test_artifacts_of_before_are_not_made_again(tmp_path: Path) -> None:
+    one, other = Training(artifacts={"a.bin": b"1", "b.bin": b"1"}), {"b.bin": b"1", "c.bin": b"1"}
+    found = compared(tmp_path, one, Training(artifacts=other), Wish(from_step=1))
+    (early, extra) = notable(found, ARTIFACTS)
+    assert (early.name, early.status) == ("a.bin", UNKNOWN)
+    assert early.detail == "not run again: the replay began after step 1"
+    assert (extra.name, extra.status) == ("c.bin", EXTRA)
+
+
+FIRST_MS = 1_700_000_000_000
+
+
+def _from_step_1(folder: Path, points: Any, replayed: Any) -> list[tuple[str, str, int]]:
+    """Return what is found of metrics; the checkpoint of step 1 was kept between 1 and 2."""
+    kept = [
+        {"model_id": "m-1", "name": "m", "status": 2, "creation_timestamp_ms": FIRST_MS + 1},
+    ]
+    outputs = [
+        {"source_type": "RUN_OUTPUT", "destination_id": "m-1", "step": 1, "source_id": "one"},
+    ]
+    rows = {"logged_models": kept, "inputs": outputs}
+    sides = [Side(name, folder / name, {}, {}) for name in ("one", "other")]
+    for side, logged in zip(sides, (points, replayed), strict=True):
+        lines = [metrics.Point(k, v, FIRST_MS + ms, step, False) for k, v, step, ms in logged]
+        text = "".join(metrics.to_line(line) + "\n" for line in lines)
+        write(side.record / files.METRICS, text.encode())
+    pair = Pair(sides[0], sides[1], Wish(from_step=1), (rows, {}), (Own(), Own()))
+    found = compare_metrics(pair)
+    return [(f.name, f.status, f.differing or f.count) for f in found]
+
+
+def test_what_was_logged_late_at_an_early_step_is_not_excused(tmp_path: Path) -> None:
+    trained = [("a", 0.5, 0, 0), ("a", 0.5, 1, 1), ("v", 1.0, 1, 2), ("a", 0.5, 2, 3)]
+    final, again = ("test", 1.0, 0, 9), ("a", 0.5, 2, 90)
+    early = [("a", UNKNOWN, 2), ("a", SAME, 1)]
+    seen = _from_step_1(tmp_path / "1", [*trained, final], [again])
+    assert seen == [*early, ("test", MISSING, 0), ("v", UNKNOWN, 1)]
+    seen = _from_step_1(tmp_path / "2", [*trained, final], [again, ("test", 1.0, 0, 99)])
+    assert seen == [*early, ("test", SAME, 1), ("v", UNKNOWN, 1)]
+    # Two of one metric at a step: that of before and that of the end.
+    both = [*trained, ("test", 7.0, 0, 0), final]
+    seen = _from_step_1(tmp_path / "3", both, [again, ("test", 2.0, 0, 99)])
+    assert seen[2:4] == [("test", UNKNOWN, 1), ("test", DIFFERENT, 1)]
+    seen = _from_step_1(tmp_path / "4", trained, [again, ("new", 2.0, 0, 99)])
+    assert ("new", EXTRA, 0) in seen
+
+
+def test_damaged_types_of_rows_are_not_compared(tmp_path: Path) -> None:
+    place = [{"experiment_id": 1, "name": "x", "artifact_location": 7}]
+    step = [{"source_type": "RUN_OUTPUT", "source_id": "x", "step": "1", "destination_id": "m-1"}]
+    time = [{"model_id": "m-1", "name": "m", "status": 2, "creation_timestamp_ms": "1"}]
+    for rows, part in (
+        ({"experiments": place}, ARTIFACTS),
+        ({"inputs": step}, CHECKPOINTS),
+        ({"logged_models": time}, CHECKPOINTS),
+    ):
+        sides = [Training().side(tmp_path / part / n / next(iter(rows)) / "mlruns") for n in "ab"]
+        path = sides[0].record / files.RUN
+        content = json.loads(path.read_text())
+        content["rows"] |= rows
+        path.write_text(json.dumps(content))
+        found = compare(sides[0], sides[1])
+        assert (part, files.RUN) in [(f.part, f.name) for f in found.of(UNKNOWN)]
+        assert not is_identical(found)
+
+
+def test_numbers_and_nans_mixed_never_raise(tmp_path: Path) -> None:
+    values = (1.0, math.nan, math.inf, -math.inf, 0.0)
+    one = Training([(f"m{n}", a, 0) for n, (a, _) in enumerate(itertools.product(values, values))])
+    other = [(f"m{n}", b, 0) for n, (_, b) in enumerate(itertools.product(values, values))]
+    for nth, tolerance in enumerate((None, 0.5, math.inf)):
+        found = compared(tmp_path / str(nth), one, Training(other), Wish(tolerance=tolerance))
+        largest = [f.largest for f in found.findings if f.largest is not None]
+        assert largest
+        assert not any(map(math.isnan, largest))
+        assert not is_within(found)
 
 
 def test_event_files_of_tensorboard_are_set_aside(tmp_path: Path) -> None:

@@ -628,6 +628,51 @@ def test_pictures_by_pixels() -> None:
     assert only(looked("a.png", picture("PNG"), picture("BMP"))).status == SAME
 
 
+def test_frames_durations_and_transparent_colours_are_seen() -> None:
+    from PIL import Image
+
+    def moving(duration: int, count: int = 3, last: int = 100) -> bytes:
+        file, shades = io.BytesIO(), [*range(0, 50 * (count - 1), 50), last]
+        frames = [Image.new("L", (4, 4), shade) for shade in shades]
+        more = frames[1:]
+        frames[0].save(file, "GIF", save_all=True, append_images=more, duration=duration)
+        return file.getvalue()
+
+    def clear(colour: tuple[int, int, int]) -> bytes:
+        file = io.BytesIO()
+        Image.new("RGB", (4, 4), (1, 2, 3)).save(file, "PNG", transparency=colour)
+        return file.getvalue()
+
+    def placed(place: float) -> bytes:
+        file = io.BytesIO()
+        Image.new("F", (4, 4), 1.5).save(file, "TIFF", tiffinfo={33550: (place, place, 0.0)})
+        return file.getvalue()
+
+    for name, one, other in (
+        ("a.gif", moving(100), moving(900)),
+        ("a.gif", moving(100), moving(100, last=150)),
+        ("a.gif", moving(100), moving(100, count=4, last=150)),
+        ("a.png", clear((1, 2, 3)), clear((9, 9, 9))),
+        ("a.tif", placed(10.0), placed(30.0)),
+    ):
+        found = only(looked(name, one, other))
+        assert found.status == DIFFERENT
+        assert "pixels" in found.detail
+    noted = moving(100).replace(b"GIF89a", b"GIF89a", 1) + b"\0"
+    assert only(looked("a.gif", moving(100), noted)).status == SAME
+
+
+def test_drawn_uuids_of_a_page_are_numbered() -> None:
+    one, other = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+    page = '<div id="{0}"></div><script>draw("{1}", {2})</script>'
+    first = page.format(one, one, 1).encode()
+    found = only(looked("a.html", first, page.format(other, other, 1).encode()))
+    assert (found.status, found.detail) == (SAME, "set aside: drawn uuids")
+    for parted in (page.format(other, one, 1), page.format(other, other, 2)):
+        assert only(looked("a.html", first, parted.encode())).status == DIFFERENT
+    assert only(looked("a.txt", one.encode(), other.encode())).status == DIFFERENT
+
+
 def test_figures_of_matplotlib() -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure

@@ -44,19 +44,44 @@ class Key:
         return f"{self.name} at step {self.step}" + (f" ({self.order + 1})" if self.order else "")
 
 
+def damage(rows: Rows) -> str:
+    """Return in words what is damaged of the rows, "" if nothing that counts here is."""
+    steps = [row.get("step") for row in rows.get("inputs", [])]
+    times = [row.get("creation_timestamp_ms") for row in rows.get("logged_models", [])]
+    for name, values in (("a step", steps), ("a time of creation", times)):
+        if wrong := [value for value in values if value is not None and type(value) is not int]:
+            return f"{name} of a checkpoint is {wrong[0]!r}"[:200]
+    return ""
+
+
 def keys(run_id: str, rows: Rows) -> dict[Key, str]:
     """Return the id of each checkpoint of the run that is whole."""
     outputs = [row for row in rows.get("inputs", []) if row.get("source_id") == run_id]
-    steps = {row.get("destination_id"): row.get("step") for row in outputs}
+    steps = {row.get("destination_id"): number(row.get("step")) for row in outputs}
     models = [row for row in rows.get("logged_models", []) if row.get("status") == _READY]
     found: dict[Key, str] = {}
-    for row in sorted(models, key=lambda row: row.get("creation_timestamp_ms") or 0):
-        step, name, order = steps.get(row.get("model_id")) or 0, str(row.get("name")), 0
+    for row in sorted(models, key=lambda row: number(row.get("creation_timestamp_ms"))):
+        step, name, order = steps.get(row.get("model_id"), 0), str(row.get("name")), 0
         kind = str(row.get("model_type") or "")
         while Key(step, name, order, kind) in found:
             order += 1
         found[Key(step, name, order, kind)] = str(row.get("model_id"))
     return found
+
+
+def number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def kept_ms(run_id: str, rows: Rows, step: int) -> int | None:
+    """Return when the last checkpoint of a step was made, None if the rows do not say."""
+    ids = {model_id for key, model_id in keys(run_id, rows).items() if key.step == step}
+    times = [
+        number(row.get("creation_timestamp_ms"))
+        for row in rows.get("logged_models", [])
+        if row.get("model_id") in ids
+    ]
+    return max(filter(None, times), default=None)
 
 
 def words(run_id: str, rows: Rows) -> dict[str, str]:
@@ -68,6 +93,8 @@ def compare(pair: Pair) -> Iterator[Finding]:
     """Yield what is found of each checkpoint of either run."""
     recorded = keys(pair.recorded.run_id, pair.rows[0])
     replayed = keys(pair.replayed.run_id, pair.rows[1])
+    for reason in filter(None, map(damage, pair.rows)):
+        yield Finding(CHECKPOINTS, files.RUN, UNKNOWN, detail=reason)
     early = [key for key in recorded.keys() - replayed.keys() if _is_early(key, pair)]
     if early:
         detail = NOT_AGAIN.format(pair.wish.from_step)

@@ -28,9 +28,11 @@ class Finding:
     status: one of those above. count: values that were compared (points, elements,
     bytes). step: the first that differs. recorded, replayed: the values there. ulps: how
     many doubles lie between these two; of a tensor, of its type and at most. largest: the
-    largest absolute difference. differing: how many of `count` differ. detail: in
-    words, what the fields do not say: which volatile field was set aside, why it could
-    not be compared.
+    largest absolute difference, infinite between infinities, never NaN. recorded, replayed
+    and largest are floats as they are: JSON has no word for NaN and infinities, and who writes
+    them there has to find one (`record.metrics.word`). differing: how many of `count`
+    differ. detail: in words, what the fields do not say: which volatile field was set aside,
+    why it could not be compared.
     """
 
     part: str

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from runback.errors import RecordError
 from runback.evidence import volatile
 from runback.evidence.case import Case
-from runback.evidence.finding import ASIDE, EXTRA, KILLED, MISSING, SAME, UNKNOWN, Finding
+from runback.evidence.finding import (
+    ARTIFACTS,
+    ASIDE,
+    EXTRA,
+    KILLED,
+    MISSING,
+    NOT_AGAIN,
+    SAME,
+    UNKNOWN,
+    Finding,
+)
 from runback.evidence.inside import look
 from runback.record import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from runback.evidence.own import Own
@@ -27,7 +37,7 @@ class Folders:
     """Two folders that should hold the same.
 
     part: of the findings. prefix: of their names. digests: of each. paths: where they
-    are, None where they are not here.
+    are, None where they are not here. real: names of files that are not those of the digests.
     """
 
     part: str
@@ -36,6 +46,7 @@ class Folders:
     paths: tuple[Path | None, Path | None]
     owns: tuple[Own, Own]
     wish: Wish
+    real: tuple[Mapping[str, str], Mapping[str, str]] = field(default_factory=lambda: ({}, {}))
 
 
 def compare(folders: Folders) -> Iterator[Finding]:
@@ -63,7 +74,10 @@ def _file(
         return [Finding(folders.part, shown, SAME, count=size if type(size) is int else 1)]
     with ExitStack() as stack:
         try:
-            a, b = (stack.enter_context(_opened(path, name)) for path in folders.paths)
+            a, b = (
+                stack.enter_context(_opened(path, names.get(name, name)))
+                for path, names in zip(folders.paths, folders.real, strict=True)
+            )
         except RecordError as error:
             return [_unknown(folders, shown, error)]
         terms = folders.wish.tolerance, folders.owns
@@ -71,9 +85,14 @@ def _file(
 
 
 def _alone(folders: Folders, shown: str, is_extra: bool) -> Finding:
+    wish = folders.wish
     if not is_extra:
+        # Of a run that was gone on with, `compare` knows what the last process left.
+        if folders.part == ARTIFACTS and wish.from_step is not None and not wish.is_resumed:
+            detail = NOT_AGAIN.format(wish.from_step)
+            return Finding(folders.part, shown, UNKNOWN, detail=detail)
         return Finding(folders.part, shown, MISSING)
-    if folders.wish.is_partial:
+    if wish.is_partial:
         return Finding(folders.part, shown, ASIDE, detail=KILLED)
     return Finding(folders.part, shown, EXTRA)
 

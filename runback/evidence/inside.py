@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runback.evidence.opened import Opened
 
 _DOCUMENTS = (".json", ".jsonl", ".yaml", ".yml", ".csv", ".tsv")
-_TEXTS = (".txt", ".md", ".html", ".log", ".py", ".toml", ".ini", ".cfg", ".xml", ".sh", ".bash")
+_TEXTS = (".txt", ".md", ".log", ".py", ".toml", ".ini", ".cfg", ".xml", ".sh", ".bash")
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 _DERIVED = ".data/serialization_id"  # torch makes it of all the others
 _TENSORS: dict[tuple[str, ...], Callable[[BinaryIO], Opened]] = {
@@ -51,6 +51,8 @@ def _look(case: Case) -> Iterator[Finding]:
         return documents.compare(case)
     if name.endswith((".svg", ".pdf")):
         return texts.svg(case) if name.endswith(".svg") else texts.pdf(case)
+    if name.endswith((".html", ".htm")):
+        return texts.html(case)
     if _is_zip(case):
         return archives.zipped(case, look)
     return texts.compare(case) if name.endswith(_TEXTS) else _bytes(case)

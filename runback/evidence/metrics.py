@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runback.evidence import numbers, volatile
+from runback.evidence.early import Early, early_of
 from runback.evidence.finding import (
     ASIDE,
     DIFFERENT,
@@ -27,12 +28,13 @@ from runback.evidence.finding import (
 from runback.record import files, metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from runback.evidence.side import Pair, Wish
 
 _Place = tuple[int, int]  # step, and which of the points there
+Placed = dict[_Place, float]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Series:
     """The points of a metric, in the order in which they were logged."""
 
     steps: array[int] = field(default_factory=lambda: array("q"))
+    times: array[int] = field(default_factory=lambda: array("q"))
     values: array[float] = field(default_factory=lambda: array("d"))
 
     def is_same(self, other: Series) -> bool:
@@ -49,14 +52,15 @@ class Series:
             and memoryview(self.values).cast("B") == memoryview(other.values).cast("B")
         )  # fmt: skip
 
-    def placed(self) -> dict[_Place, float]:
-        """Return the values by step and place there."""
-        found: dict[_Place, float] = {}
+    def placed(self, is_left: Callable[[int, int], bool] = lambda *_: True) -> Placed:
+        """Return the values by step and place there. is_left: of a point's step and time."""
+        found: Placed = {}
         seen: dict[int, int] = {}
-        for step, value in zip(self.steps, self.values, strict=True):
-            nth = seen.get(step, 0)
-            seen[step] = nth + 1
-            found[step, nth] = value
+        for step, time, value in zip(self.steps, self.times, self.values, strict=True):
+            if is_left(step, time):
+                nth = seen.get(step, 0)
+                seen[step] = nth + 1
+                found[step, nth] = value
         return found
 
 
@@ -66,6 +70,7 @@ def compare(pair: Pair) -> Iterator[Finding]:
     Raises RecordError.
     """
     recorded, replayed = (_read(side.record) for side in (pair.recorded, pair.replayed))
+    early = early_of(pair, [(s.steps, s.times) for s in recorded.values()])
     for name in sorted(recorded.keys() | replayed.keys()):
         one, other = recorded.get(name, Series()), replayed.get(name, Series())
         if one.is_same(other):
@@ -74,7 +79,7 @@ def compare(pair: Pair) -> Iterator[Finding]:
             points = max(len(one.values), len(other.values))
             yield Finding(METRICS, name, ASIDE, count=points, detail=reason)
         else:
-            yield from _compared(name, one.placed(), other.placed(), pair.wish)
+            yield from _placed(name, one, other, early, pair.wish)
 
 
 def _read(record: Path) -> dict[str, Series]:
@@ -86,6 +91,7 @@ def _read(record: Path) -> dict[str, Series]:
             if series is None:
                 series = found[point.key] = Series()
             series.steps.append(point.step)
+            series.times.append(point.timestamp)
             series.values.append(metrics.number(point.value, point.is_nan))
     return found
 
@@ -96,16 +102,19 @@ def _aside(name: str, wish: Wish) -> str:
     return "of the machine" if name.startswith("system/") else ""
 
 
-def _compared(
-    name: str, one: dict[_Place, float], other: dict[_Place, float], wish: Wish
+def _placed(
+    name: str, one: Series, other: Series, early: Early | None, wish: Wish
 ) -> Iterator[Finding]:
-    if wish.from_step is not None:
-        before = _not_again(one, other, wish.from_step)
+    a, b = one.placed(), other.placed()
+    if early:
+        before, a, b = early.parted(one.placed(early.is_late), a, b)
         if before:
-            detail = NOT_AGAIN.format(wish.from_step)
-            yield Finding(METRICS, name, UNKNOWN, count=len(before), detail=detail)
-        one = {place: value for place, value in one.items() if place not in before}
-        other = {place: value for place, value in other.items() if place not in before}
+            detail = NOT_AGAIN.format(early.step)
+            yield Finding(METRICS, name, UNKNOWN, count=before, detail=detail)
+    yield from _compared(name, a, b, wish)
+
+
+def _compared(name: str, one: Placed, other: Placed, wish: Wish) -> Iterator[Finding]:
     extra = sorted(other.keys() - one.keys())
     if extra and wish.is_partial:
         yield Finding(METRICS, name, ASIDE, count=len(extra), step=extra[0][0], detail=KILLED)
@@ -117,12 +126,6 @@ def _compared(
         both = []
     if both or missing or extra:
         yield _finding(name, [(p[0], one[p], other[p]) for p in both], missing, extra, wish)
-
-
-def _not_again(one: dict[_Place, float], other: dict[_Place, float], from_step: int) -> set[_Place]:
-    """Return the points of steps up to `from_step` that only some of are in the replay."""
-    parted = {step for step, _ in one.keys() ^ other.keys() if step <= from_step}
-    return {place for place in one.keys() | other.keys() if place[0] in parted}
 
 
 def _finding(

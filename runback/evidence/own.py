@@ -49,7 +49,8 @@ def own(run_id: str, rows: Rows, models: Mapping[str, str], roots: Sequence[str]
     names = {run_id: "(run)", **models}
     names |= {root.rstrip("/"): "(project)" for root in roots if len(root) > 1}
     for row in rows.get("experiments", []):
-        path = local_path(row.get("artifact_location"))
+        location = row.get("artifact_location")
+        path = local_path(location) if isinstance(location, str) else None
         if path and path.startswith("/") and len(path) > 1:
             names.setdefault(path.rstrip("/"), "(experiment)")
     return Own({name: word for name, word in names.items() if name})

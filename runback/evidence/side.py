@@ -46,7 +46,8 @@ class Side:
 
     def model_digests(self, model_id: str) -> Digests:
         """Return the digests of a logged model's files; none if nobody took them."""
-        known = self.manifest.get("models", {}).get(model_id)
+        models = self.manifest.get("models")
+        known = models.get(model_id) if isinstance(models, dict) else None
         if known is None and model_id in self.models:
             return manifest.model_digests(self.models[model_id], model_id)
         return _checked(known)

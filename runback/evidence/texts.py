@@ -24,6 +24,8 @@ _PDF_DATE = re.compile(
     rb"/(?:CreationDate|ModDate)\s*\([^)]*\)|/ID\s*\[\s*<[0-9A-Fa-f]*>\s*<[0-9A-Fa-f]*>\s*\]"
     rb"|<xmp:(CreateDate|ModifyDate|MetadataDate)>[^<]*<|uuid:[0-9A-Fa-f-]{36}"
 )
+# plotly draws them, to name its elements.
+_UUID = re.compile(rb"\b[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b")
 _SHOWN = 200
 
 
@@ -40,6 +42,13 @@ def compare(case: Case) -> Iterator[Finding]:
 def svg(case: Case) -> Iterator[Finding]:
     """Yield what is found of two SVG pictures."""
     yield from _without(case, _plain_svg, "set aside: its date and drawn ids")
+
+
+def html(case: Case) -> Iterator[Finding]:
+    """Yield what is found of two pages, whose drawn uuids become the numbers of their order."""
+    one, other = (own.plain_bytes(t) for own, t in zip(case.owns, case.texts(), strict=True))
+    detail = FOLDERS if one == other else "set aside: drawn uuids"
+    yield from _without(case, _plain_html, detail)
 
 
 def pdf(case: Case) -> Iterator[Finding]:
@@ -62,6 +71,11 @@ def _plain_svg(content: bytes) -> bytes:
     ids = {name: b"%d" % n for n, name in enumerate(dict.fromkeys(_SVG_ID.findall(content)))}
     content = _SVG_USE.sub(lambda found: ids.get(found[0], found[0]), content)
     return _SVG_DATE.sub(b"", content)
+
+
+def _plain_html(content: bytes) -> bytes:
+    drawn: dict[bytes, bytes] = {}
+    return _UUID.sub(lambda m: drawn.setdefault(m[0], b"(uuid %d)" % len(drawn)), content)
 
 
 def _lines(case: Case, one: bytes, other: bytes) -> Finding:
