@@ -210,12 +210,14 @@ def test_names_that_collide_are_not_compared() -> None:
         return file.getvalue()
 
     zeros, ones = torch.zeros(2), torch.ones(2)
-    for one, other in (
+    collide: list[tuple[Any, Any]] = [
         ({"a.b": ones, "a": {"b": zeros}}, {"a.b": zeros, "a": {"b": zeros}}),
         ({"w": ones, 1: 5, "1": 6}, {"w": ones, 1: 9, "1": 6}),
-    ):
+    ]
+    for one, other in collide:
         assert UNKNOWN in statuses(looked("m.pt", saved(one), saved(other))).values()
-    for one, other in (({1: ones}, {"1": ones}), ([ones], {"0": ones})):
+    alike: list[tuple[Any, Any]] = [({1: ones}, {"1": ones}), ([ones], {"0": ones})]
+    for one, other in alike:
         assert statuses(looked("m.pt", saved(one), saved(other))) == {"m.pt": DIFFERENT}
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from runback.evidence.side import Digests
 
+FOLDER = "images/"
 # Older versions part the words with %.
 _DRAWN = re.compile(
-    r"(images/[^/]+[+%]step[+%]-?\d+)[+%]timestamp[+%](\d+)"
-    r"[+%][0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}((?:[+%]compressed)?\.(?:png|webp|json))"
+    rf"({FOLDER}[^/]+[+%]step[+%]-?\d+)[+%]timestamp[+%](\d+)"
+    rf"[+%][0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}((?:[+%]compressed)?\.(?:png|webp|json))"
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runback.evidence import images
 from runback.record import files, manifest
 
 if TYPE_CHECKING:
@@ -59,10 +60,17 @@ class Side:
         process = last.get("process") if isinstance(last, dict) else None
         since = process.get("recorded_from_ms") if isinstance(process, dict) else None
         try:
-            written_ms = (self.artifacts / artifact).lstat().st_mtime_ns // 1_000_000
+            written_ms = (self.artifacts / self._real(artifact)).lstat().st_mtime_ns // 1_000_000
         except OSError:
             return False
         return isinstance(since, int) and written_ms < since
+
+    def _real(self, artifact: str) -> str:
+        """Return the name of a file that `images.names` calls so."""
+        if not artifact.startswith(images.FOLDER):
+            return artifact
+        shown = images.names(self.artifact_digests())
+        return next((name for name, word in shown.items() if word == artifact), artifact)
 
     def ended_by(self) -> str:
         """Return the signal or exception that ended the process, "" if none."""
