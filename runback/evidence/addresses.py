@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runback.evidence.case import Case
-    from runback.evidence.leaves import Path
+
+# A place in a document: of a list an int; a key that is no text is its type and `repr`.
+Path = tuple[str | int | tuple[str, str], ...]
 
 NAMED = "addresses in memory"
 SCHEMA, SKOPS = "schema.json", ".skops"

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runback.evidence.side import Digests
+    from collections.abc import Mapping
 
 FOLDER = "images/"
 # Older versions part the words with %.
@@ -17,7 +17,7 @@ _DRAWN = re.compile(
 )
 
 
-def names(digests: Digests) -> dict[str, str]:
+def names(digests: Mapping[str, object]) -> dict[str, str]:
     """Return by name of a picture the one that it has in any run: without time and uuid.
 
     Several of one key and step are counted, in the order in which they were logged.

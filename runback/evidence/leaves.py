@@ -12,15 +12,13 @@ from runback.evidence.finding import DIFFERENT, EXTRA, MISSING, SAME, WITHIN, Fi
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from runback.evidence.addresses import Path
     from runback.evidence.case import Case
     from runback.evidence.own import Own
 
 LEAVES_MAX = 1_000_000
 _DEEPEST = 200
 _NAMED_MAX = 5
-
-# A place in a list is an int; a key that is no text is its type and `repr`.
-Path = tuple[str | int | tuple[str, str], ...]
 
 
 class TooMany(CannotLook):
