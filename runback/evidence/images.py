@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ _DRAWN = re.compile(
 )
 
 
-def names(digests: Mapping[str, object]) -> dict[str, str]:
+def names(digests: Mapping[str, dict[str, Any]]) -> dict[str, str]:
     """Return by name of a picture the one that it has in any run: without time and uuid.
 
     Several of one key and step are counted, in the order in which they were logged.
