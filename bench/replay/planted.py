@@ -94,9 +94,8 @@ def recorded(folder: Path, plant: Plant, database: Path) -> tuple[Project, str]:
     scripts = {"train.py": script(plant), "settings.py": "SCALE = 1.0\n"}
     project = make(folder, scripts, database=database)
     with (folder / ".gitignore").open("a") as file:
-        file.write("data/\nsite-packages/\nhome/\nmodel.pt\n")
-    files = {f"data/part-{n}.csv": "\n".join(plants.lines(32 * n)) + "\n" for n in (0, 1)}
-    for name, text in {**files, **plant.files}.items():
+        file.write("data/\nhome/\nmodel.pt\n")
+    for name, text in {**plant.files, **plants.part(0), **plants.part(1)}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     environ = _environ(project, plant.recorded)
@@ -122,7 +121,9 @@ def measured(folder: Path, plant: Plant, database: Path) -> Row:
 def _environ(project: Project, given: dict[str, str]) -> dict[str, str]:
     paths = {name: str(project.root / given[name]) for name in ("KERAS_HOME",) if name in given}
     if "PYTHONPATH" in given:
-        paths["PYTHONPATH"] = f"{REPOSITORY}{os.pathsep}{project.root / given['PYTHONPATH']}"
+        paths["PYTHONPATH"] = (
+            f"{REPOSITORY}{os.pathsep}{(project.root / given['PYTHONPATH']).resolve()}"
+        )
     fixed = {"RUNBACK_LEDGER": "step", "RUNBACK_DATA": "data"}
     return {**fixed, **given, **paths}
 
@@ -153,7 +154,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="planted-", dir=memory) as folder:
         database = empty_store(Path(folder))
         for number, plant in enumerate(wanted):
-            row = measured(Path(folder) / str(number), plant, database)
+            row = measured(Path(folder) / str(number) / "project", plant, database)
             rows.append(row)
             shutil.rmtree(Path(folder) / str(number))
             print(row, flush=True)

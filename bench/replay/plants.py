@@ -91,6 +91,11 @@ def lines(first: int) -> list[str]:
     ]
 
 
+def part(number: int) -> dict[str, str]:
+    """Return one of the two files of data, by name."""
+    return {f"data/part-{number}.csv": "\n".join(lines(ROWS // 2 * number)) + "\n"}
+
+
 def edit(name: str, old: str, new: str) -> Act:
     def act(project: Project, run_id: str) -> None:
         path = project.root / name
@@ -128,23 +133,8 @@ def flip_bit(project: Project, run_id: str) -> None:
     path.write_bytes(content)
 
 
-def list_otherwise(project: Project, run_id: str) -> None:
-    """Make the data's files anew, last first: in memory they are listed as they were made."""
-    folder = project.root / "data"
-    texts = {path.name: path.read_text() for path in folder.iterdir()}
-    before = [path.name for path in folder.iterdir()]
-    for order in (sorted(texts), sorted(texts, reverse=True)):
-        for name in texts:
-            (folder / name).unlink()
-        for name in order:
-            (folder / name).write_text(texts[name])
-        if [path.name for path in folder.iterdir()] != before:
-            return
-    raise SystemExit(f"{folder} is listed by name: this needs /dev/shm")
-
-
 def upgrade(project: Project, run_id: str) -> None:
-    folder = project.root / "site-packages"
+    folder = project.root.parent / "site-packages"
     shutil.rmtree(folder / "tiny-1.0.0.dist-info")
     for name, text in package("1.0.1", "1.000001").items():
         path = project.root / name
@@ -163,9 +153,9 @@ def package(version: str, factor: str) -> dict[str, str]:
     record = f"tiny/__init__.py,sha256={digest},{len(code)}\n{info}/METADATA,,\n{info}/RECORD,,\n"
     metadata = f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n"
     return {
-        "site-packages/tiny/__init__.py": code,
-        f"site-packages/{info}/METADATA": metadata,
-        f"site-packages/{info}/RECORD": record,
+        "../site-packages/tiny/__init__.py": code,
+        f"../site-packages/{info}/METADATA": metadata,
+        f"../site-packages/{info}/RECORD": record,
     }
 
 
@@ -221,7 +211,7 @@ def move_data(project: Project, run_id: str) -> None:
 
 
 OLD_PYTHON = "import platform\nplatform.python_version = lambda: '3.11.99'\n"
-PATH_TINY = {"PYTHONPATH": "site-packages"}
+PATH_TINY = {"PYTHONPATH": "../site-packages"}
 TINY = {"HEAD": "import tiny", "SETUP": "scale *= tiny.FACTOR"}
 WORKERS = """\
 workers = len(os.sched_getaffinity(0))
@@ -245,11 +235,11 @@ PLANTS = (
           replayed=PATH_TINY),
     Plant("a package's file edited in place", (DIFFERENT,), ("package",), "package", ("step", 0, 1),
           code=TINY, files=package("1.0.0", "1.0"), recorded=PATH_TINY, replayed=PATH_TINY,
-          before=edit("site-packages/tiny/__init__.py", "1.0", "1.1")),
+          before=edit("../site-packages/tiny/__init__.py", "1.0", "1.1")),
     Plant("another Python patch version", (DIFFERENT,), ("python",), "python", ("step", 0, 1),
           code={"SETUP": "scale += int(platform.python_version().split('.')[2]) * 1e-6"},
-          files={"site-packages/sitecustomize.py": OLD_PYTHON}, recorded=PATH_TINY,
-          replayed=PATH_TINY, before=remove("site-packages/sitecustomize.py")),
+          files={"../site-packages/sitecustomize.py": OLD_PYTHON}, recorded=PATH_TINY,
+          replayed=PATH_TINY, before=remove("../site-packages/sitecustomize.py")),
     Plant("a thread variable", (IDENTICAL,), noticed="threads",
           code={"SETUP": "scale += int(os.environ['OMP_NUM_THREADS']) * 1e-6"},
           recorded={"OMP_NUM_THREADS": "1"}, replayed={"OMP_NUM_THREADS": "2"}),
@@ -286,7 +276,8 @@ PLANTS = (
     Plant("the wall clock", (DIFFERENT,), ("suspect",), first=("step", 1, 6),
           code={"STEP": "noise = noise + 1e-4 * (time.time() % 1) * (done == 6)"}),
     Plant("an unordered listing", (DIFFERENT,), ("suspect",), first=("step", 0, 1),
-          code={"NAMES": 'names = os.listdir("data")'}, before=list_otherwise),
+          # In memory the file made last is listed first; a replay has them in order.
+          code={"NAMES": 'names = os.listdir("data")'}, files=part(1) | part(0)),
     Plant("a dtype policy in a file at home", (DIFFERENT,), ("seed", "variable"), "seed",
           ("begin", 0, 0),
           code={"HEAD": "import keras",
