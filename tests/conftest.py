@@ -120,7 +120,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def plain_environ(**more: str) -> dict[str, str]:
     """Return the variables of a user with the project on their path, and nothing else of ours."""
-    ours = ("MLFLOW", "_MLFLOW", "RUNBACK")
+    ours = ("MLFLOW", "_MLFLOW", "RUNBACK", "PYTHONHASHSEED")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, "PYTHONPATH": str(REPOSITORY), "MLFLOW_DISABLE_TELEMETRY": "true", **more}
 

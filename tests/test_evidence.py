@@ -352,6 +352,18 @@ def test_files_that_are_missing_more_or_not_here(tmp_path: Path) -> None:
     assert by_name["a.bin"].detail == "its digests differ, and a.bin is missing: not looked into"
 
 
+def test_what_came_after_the_end_is_compared_too(tmp_path: Path) -> None:
+    one, other = (Training(artifacts={"a.bin": b"\0"}).side(tmp_path / n / "mlruns") for n in "ab")
+    (one.artifacts / "late.bin").write_bytes(b"\1")
+    (one.artifacts / "both.bin").write_bytes(b"\2")
+    (other.artifacts / "both.bin").write_bytes(b"\3")
+    found = compare(one, other)
+    assert [(f.name, f.status) for f in notable(found, ARTIFACTS)] == [
+        ("both.bin", DIFFERENT),
+        ("late.bin", MISSING),
+    ]
+
+
 def test_a_name_or_link_that_leads_out_is_not_followed(tmp_path: Path) -> None:
     sides = [Training(artifacts={"d/a.bin": b"\0"}).side(tmp_path / n / "mlruns") for n in "ab"]
     secret = tmp_path / "secret"

@@ -11,10 +11,15 @@ from pathlib import Path
 import pytest
 from conftest import copy_project
 
+from runback.launch import engine
+
 pytestmark = pytest.mark.engine
 
 
 def test_replayed_from_the_host_and_inside(tmp_path: Path) -> None:
+    found = engine.find("docker")
+    if not isinstance(found, engine.Engine):
+        pytest.skip(f"needs an engine that answers ({found})")
     root = copy_project(tmp_path / "my project", git=True)
     environ = {**os.environ, "RUNBACK_ENGINE": "docker"}
 

@@ -35,7 +35,10 @@ def test_fetched_and_replayed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("identical")
     assert "  artifacts    notes/read me.txt the same\n" in done.stdout
-    assert "  checkpoints  weights at step 0/weights.txt, weights at step 1" in done.stdout
+    assert (
+        "  checkpoints  weights at step 0, weights at step 1, weights at step 2 the same"
+        in done.stdout
+    )
     assert "its code is run now" in done.stderr
     assert (tmp_path / "laptop" / "mlflow.db").exists()
 

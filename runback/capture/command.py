@@ -31,7 +31,18 @@ KEPT = {
 KEPT_PREFIXES = (
     *("ATEN_", "CUBLAS_", "CUDNN_", "KERAS_", "MKL_", "NCCL_", "OMP_", "OPENBLAS_"),
     *("PYTORCH_", "RUNBACK_", "TF_", "TORCH_", "XLA_"),
-    *("BLIS_", "DNNL_", "GOMP_", "JAX_", "KMP_", "NUMBA_", "NUMEXPR_", "ONEDNN_", "VECLIB_"),
+    *(
+        "BLIS_",
+        "DNNL_",
+        "GOMP_",
+        "JAX_",
+        "KMP_",
+        "NPY_",
+        "NUMBA_",
+        "NUMEXPR_",
+        "ONEDNN_",
+        "VECLIB_",
+    ),
 )
 # Terraform's: they begin like TensorFlow's, and hold what they are given.
 NEVER_PREFIXES = ("TF_VAR_", "TF_CLI_", "TF_REGISTRY_")

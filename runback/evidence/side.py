@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runback.evidence import images
-from runback.record import files, manifest
+from runback.record import check, files, manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,19 +39,24 @@ class Side:
     def artifact_digests(self) -> Digests:
         """Return the digests of the run's artifacts: the manifest's.
 
-        Those of now where it has none: of a run that was killed, or logged to a server.
+        Those of now where it has none: of a run that was killed, of what was logged to a
+        server, or came after the end.
         """
-        known = _checked(self.manifest.get("artifacts"))
-        is_known = known and manifest.is_final(dict(self.manifest))
-        return known if is_known else manifest.digests(self.artifacts)
+        is_final = manifest.is_final(dict(self.manifest))
+        known = _checked(self.manifest.get("artifacts")) if is_final else {}
+        return {**manifest.digests(self.artifacts, known), **known}
 
     def model_digests(self, model_id: str) -> Digests:
         """Return the digests of a logged model's files; none if nobody took them."""
         models = self.manifest.get("models")
         known = models.get(model_id) if isinstance(models, dict) else None
-        if known is None and model_id in self.models:
-            return manifest.model_digests(self.models[model_id], model_id)
-        return _checked(known)
+        if model_id not in self.models:
+            return _checked(known)
+        folder = self.models[model_id]
+        if known is None:
+            return manifest.model_digests(folder, model_id)
+        taken = _checked(known)
+        return {**manifest.digests(folder, taken.keys() | {check.WRITTEN_BY_READERS}), **taken}
 
     def is_of_before(self, artifact: str) -> bool:
         """Say whether an artifact was there when the last process went on with the run."""

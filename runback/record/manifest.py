@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runback.errors import RecordError
 from runback.record import checkpoint, files
 from runback.record.fields import STORE_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 RUNNING, FINAL = "running", "final"
 # Missing, as long as it is being written.
@@ -56,15 +59,17 @@ def finish(
     files.write_json(record / files.MANIFEST, {**manifest, **ended})
 
 
-def digests(folder: Path) -> dict[str, dict[str, Any]]:
+def digests(folder: Path, known: Container[str] = ()) -> dict[str, dict[str, Any]]:
     """Return digest and size of each file below an artifact folder, but for the record's.
 
-    By path relative to it, with `/`. A file that cannot be read has an "error" instead;
-    what a symbolic link points at is not looked into.
+    By path relative to it, with `/`; without those that are known. A file that cannot be
+    read has an "error" instead; what a symbolic link points at is not looked into.
     """
     found: dict[str, dict[str, Any]] = {}
     for path in plain_files(folder):
         name = path.relative_to(folder).as_posix()
+        if name in known:
+            continue
         try:
             found[name] = files.digest(path)
         except RecordError as error:

@@ -123,8 +123,10 @@ def model_folders(run: Run) -> dict[str, Path]:
 
 def _is_damage(text: str) -> bool:
     # A checkpoint may have been pruned; a run that was killed has no final manifest.
+    # What came after the end, or was logged to a server, is compared as it is.
     is_away = text.startswith("model ") and text.endswith("its folder is missing")
-    return not is_away and not text.startswith(("not recorded:", "not final:"))
+    is_more = text.endswith(": is not in the manifest")
+    return not (is_away or is_more or text.startswith(("not recorded:", "not final:")))
 
 
 def _refuse(run_id: str, known: dict[str, Any]) -> None:
