@@ -58,12 +58,25 @@ class OneOf:
 
 
 @dataclass(frozen=True)
+class Text:
+    """Any text but the empty one; `what` says what it is: "a folder"."""
+
+    what: str
+
+    def admits(self, value: object) -> bool:
+        return isinstance(value, str) and bool(value)
+
+    def __str__(self) -> str:
+        return self.what
+
+
+@dataclass(frozen=True)
 class Param:
     """One parameter: its name and type, what it may be, and a line of help."""
 
     name: str
     type: type
-    allowed: Between | OneOf
+    allowed: Between | OneOf | Text
     help: str
 
     @property
@@ -72,7 +85,8 @@ class Param:
 
     @property
     def rule(self) -> str:
-        kind = {int: "a whole number ", float: "a number "}.get(self.type, "one of ")
+        kinds = {int: "a whole number ", float: "a number "}
+        kind = "one of " if isinstance(self.allowed, OneOf) else kinds.get(self.type, "")
         return kind + str(self.allowed)
 
 
@@ -168,12 +182,14 @@ def _read(file: Path, section: str, params: list[Param]) -> tuple[dict[str, Any]
 def _convert(param: Param, raw: object) -> Any:
     """Return the value as the parameter's type, None if it cannot be or is not allowed.
 
-    YAML reads `1e-3` as text (it wants `1.0e-3`), so a number may come as text.
+    YAML reads `1e-3` as text (it wants `1.0e-3`), so a number may come as text, and a
+    text that looks like a number as one.
     """
     if isinstance(raw, bool) or raw is None:
         return None
     if param.type is str:
-        return raw if param.allowed.admits(raw) else None
+        text = str(raw) if isinstance(raw, int) else raw
+        return text if param.allowed.admits(text) else None
     try:
         number = float(str(raw))
     except ValueError:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import train
 from runback import params
 from runback.errors import ParamsError
-from runback.params import Between, OneOf
+from runback.params import Between, OneOf, Text
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,25 @@ def test_number_that_yaml_takes_for_text_is_a_number(file: Path) -> None:
     file.write_text(yaml.safe_dump({"train": {**GOOD, "learning_rate": "1e-3", "epochs": "1e1"}}))
     assert load(file).learning_rate == 0.001
     assert load(file).epochs == 10
+
+
+def test_text_may_be_anything_and_look_like_a_number(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Places:
+        """Where things are."""
+
+        data: Annotated[str, Text("a folder"), "of the images"]
+        fold: Annotated[str, OneOf(("1", "all")), "held out"]
+
+    file = tmp_path / "params.yaml"
+    file.write_text("train: {data: 2024, fold: 1}")
+    assert params.load(Places, [], file) == Places("2024", "1")
+    with pytest.raises(ParamsError) as raised:
+        params.load(Places, ["--data", "", "--fold", "01"], file)
+    assert raised.value.problems == [
+        "data = '' (--data): must be a folder",
+        "fold = '01' (--fold): must be one of 1, all",
+    ]
 
 
 @pytest.mark.parametrize(
