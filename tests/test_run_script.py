@@ -115,8 +115,12 @@ def test_unknown_option_is_named(project: Project) -> None:
             "error: docker was asked for and cannot be used: not installed\n",
         ),
         (
+            {"RUNBACK_ENGINE": "container"},
+            "error: docker or podman was asked for and cannot be used: not installed\n",
+        ),
+        (
             {"RUNBACK_ENGINE": "dokcer"},
-            "error: RUNBACK_ENGINE=dokcer: it can be auto, docker, podman, venv\n",
+            "error: RUNBACK_ENGINE=dokcer: it can be auto, container, docker, podman, venv\n",
         ),
         ({"RUNBACK_ENGINE": "venv", "RUNBACK_GPU": "yes"}, "error: RUNBACK_GPU=yes: it can be "),
     ],

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 GPU_CHOICES = ("auto", "required", "none")
-ENGINES = ("auto", "docker", "podman", "venv")
+ENGINES = ("auto", "container", "docker", "podman", "venv")
 
 RUN_USAGE = """\
 Usage: ./run_script.bash COMMAND [ARGUMENT ...]
@@ -37,7 +37,7 @@ or in .venv where no container engine answers.
   --repair    install again what .venv's lock says, run nothing
 
 Environment variables:
-  RUNBACK_ENGINE       auto (default), docker, podman, venv
+  RUNBACK_ENGINE       auto (default), container (never .venv), docker, podman, venv
   RUNBACK_GPU          auto (default), required, none
   RUNBACK_ENGINE_ARGS  more arguments of docker run: "--volume /data:/data:ro"
   RUNBACK_BUILD_ARGS   more arguments of docker build: "--build-arg BASE=…"

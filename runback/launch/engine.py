@@ -42,8 +42,8 @@ class Absent:
 
 
 def find(choice: str = "auto", path: str | None = None) -> Engine | Absent:
-    """Return the first engine that answers; `choice` is auto, docker or podman."""
-    names = ("docker", "podman") if choice == "auto" else (choice,)
+    """Return the first engine that answers; `choice` is auto or container (any), docker, podman."""
+    names = ("docker", "podman") if choice in ("auto", "container") else (choice,)
     absences = []
     for name in names:
         found = ask(name, path)
