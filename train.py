@@ -6,6 +6,7 @@ Replace this by your own training. What the rest of the project uses of it:
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import os
@@ -209,15 +210,29 @@ def accuracy_figure(history: dict[str, list[float]]) -> Figure:
     return figure
 
 
-def write_outputs(config: Config, result: Result, folder: Path) -> None:
-    """Write model, history, last metrics and the accuracy plot to `folder`."""
+def write_outputs(config: Config, result: Result, folder: Path, run_id: str = "") -> None:
+    """Write model, history, last metrics and the accuracy plot to `folder`.
+
+    run_id: of the MLflow run, which then stands among the metrics.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     result.model.save(folder / "model.keras")
     last = {name: values[-1] for name, values in result.history.items()}
+    named = {"run_id": run_id} if run_id else {}
     history = {"params": dataclasses.asdict(config), "history": result.history}
     (folder / "history.json").write_text(json.dumps(history, indent=1) + "\n")
-    (folder / "metrics.json").write_text(json.dumps(last, indent=1) + "\n")
+    (folder / "metrics.json").write_text(json.dumps({**last, **named}, indent=1) + "\n")
+    write_csv(result.history, folder / "history.csv")
     accuracy_figure(result.history).savefig(folder / "accuracy.png", dpi=150)
+
+
+def write_csv(history: dict[str, list[float]], path: Path) -> None:
+    """Write a row for each epoch, which count from 0 as MLflow's steps do."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["epoch", *history])
+        values = zip(*history.values(), strict=True)
+        rows.writerows([epoch, *row] for epoch, row in enumerate(values))
 
 
 def main() -> None:

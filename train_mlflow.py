@@ -6,6 +6,7 @@ This file is the whole cost of tracking. Look at the runs with ./run_mlflow_ui.b
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 
 import runback.keras
@@ -29,6 +30,8 @@ def main() -> None:
         mlflow.log_dict(result.switches, "determinism.json")
         mlflow.log_figure(train.accuracy_figure(result.history), "accuracy.png")
         mlflow.set_tag("weights", result.digest)
+        if "DVC_STAGE" in os.environ:  # dvc.yaml names these files
+            train.write_outputs(config, result, train.OUTPUTS, run.info.run_id)
         mlflow.keras.log_model(
             result.model,
             name="model",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = (
     *("docker", "runback", "params.yaml", "pyproject.toml", "requirements.in", "requirements.txt"),
+    *("requirements-dvc.in", "requirements-dvc.txt"),
     *("run_script.bash", "run_mlflow_ui.bash", "train.py", "train_mlflow.py", "train_lightning.py"),
     *(".dockerignore", "runback.dist-info"),
 )

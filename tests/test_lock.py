@@ -15,7 +15,10 @@ from conftest import REPOSITORY
 
 from runback.launch.kind import FULL_CPU, names, requirements, without_replaced
 
-LOCKS = ("requirements.txt", "docker/light.txt", "docker/uv.txt", "docker/tensorflow-cuda.txt")
+LOCKS = (
+    *("requirements.txt", "requirements-dvc.txt"),
+    *("docker/light.txt", "docker/uv.txt", "docker/tensorflow-cuda.txt"),
+)
 ASKED_FOR = (
     *("mlflow", "tensorflow", "keras", "torch", "pytorch-lightning", "jupyterlab"),
     *("matplotlib", "scikit-learn"),

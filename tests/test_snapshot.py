@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from runback.capture import git, leaving, reading, snapshot
 from runback.capture.snapshot import CodeFile, Snapshot
+from runback.git import ask
 
 HOSTILE = [
     "a b.py",
@@ -299,13 +300,13 @@ def test_attributes_are_asked_only_if_they_matter(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = list[str]()
-    real = git._git
+    real = ask
 
     def note(root: Path, *arguments: str, stdin: bytes = b"") -> bytes | None:
         asked.append(arguments[0])
         return real(root, *arguments, stdin=stdin)
 
-    monkeypatch.setattr(git, "_git", note)
+    monkeypatch.setattr(git, "ask", note)
     snapshot.take(repo)
     assert asked == ["ls-files", "config", "status"]
     asked.clear()
@@ -359,13 +360,13 @@ def test_hooks_and_foreign_git_variables_do_not_matter(
 def test_slow_search_for_untracked_files_keeps_the_tracked(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = git._git
+    real = ask
 
     def slow(root: Path, *arguments: str, stdin: bytes = b"") -> bytes | None:
         late = "--others" in arguments or arguments[0] == "status"
         return None if late else real(root, *arguments, stdin=stdin)
 
-    monkeypatch.setattr(git, "_git", slow)
+    monkeypatch.setattr(git, "ask", slow)
     write(repo, {"new.py": ""})
     taken = snapshot.take(repo)
     assert sorted(taken.files) == ["lib/net.py", "train.py"]
@@ -380,7 +381,7 @@ def test_git_that_hangs_is_given_up(
     write(tmp_path, {"bin/git": "#!/bin/sh\nexec sleep 60\n"})
     (tmp_path / "bin/git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(git, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr("runback.git.TIMEOUT_S", 0.1)
     taken = snapshot.take(repo)
     assert (sorted(taken.files), taken.git) == (["lib/net.py", "train.py"], None)
 

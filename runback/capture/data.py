@@ -9,10 +9,12 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runback.capture import noted
 from runback.capture.filecache import Cache
+from runback.dvc import datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 # More of them are counted, not named.
 UNREADABLE_MAX = 100
@@ -23,27 +25,36 @@ FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 def declared(project: Path, environ: Mapping[str, str]) -> list[Path]:
     """Return the data paths of pyproject.toml ([tool.runback] data) and of RUNBACK_DATA.
 
-    Absolute, relative ones being the project's; each once, in that order. A
-    pyproject.toml that cannot be read declares nothing.
+    And the data sets under DVC that a stage of dvc.yaml depends on. Absolute, relative
+    ones being the project's; each once, in that order. A file that cannot be read
+    declares nothing.
     """
     words = [*_of_project(project), *environ.get("RUNBACK_DATA", "").split(os.pathsep)]
     paths = [project / os.path.expanduser(word) for word in words if word.strip()]  # noqa: PTH111
+    paths += datasets.used(project)
     return list(dict.fromkeys(Path(os.path.normpath(path)) for path in paths))
 
 
-def describe(paths: Iterable[Path], project: Path, cache: Path) -> dict[str, Any]:
+def describe(
+    paths: Iterable[Path], project: Path, cache: Path, as_dvc: Collection[Path] | None = None
+) -> dict[str, Any]:
     """Return digest, number of files and bytes by declared path, or why it is missing.
 
-    cache: a file that keeps what was digested before. A folder's digest is that of
-    the lines `relative path NUL file's digest`; a link to a file counts as that file,
+    cache: a file that keeps what was digested before. as_dvc: the paths whose digest is
+    to be DVC's, by default those that it has noted one of (PATH.dvc). Of another folder
+    it is that of the lines `relative path NUL file's digest`; a link to a file counts as that file,
     a link to a folder is not followed (a declared path itself is). What cannot be
     read is named in `unreadable`, and in the digest.
     """
     known, facts = Cache(cache), dict[str, Any]()
+    of_dvc = Cache(cache.with_name("digests-dvc.json"))
     for path in paths:
-        shown = _shown(path, project)
-        facts[shown] = {"path": shown, **_described(path, known)}
+        shown, note = _shown(path, project), datasets.of(path)
+        is_dvcs = note is not None if as_dvc is None else path in as_dvc
+        found = _of_dvc(path, of_dvc, note) if is_dvcs else _described(path, known)
+        facts[shown] = {"path": shown, **found}
         known.save()
+        of_dvc.save()
     return facts
 
 
@@ -62,6 +73,15 @@ def _of_project(project: Path) -> list[str]:
 def _shown(path: Path, project: Path) -> str:
     inside = path.is_relative_to(project)
     return path.relative_to(project).as_posix() if inside else str(path)
+
+
+def _of_dvc(path: Path, cache: Cache, note: datasets.Dataset | None) -> dict[str, Any]:
+    try:
+        path = path.resolve()
+        names = sorted(name for name, _ in _files(str(path))) if path.is_dir() else [""]
+        return noted.describe(path, names, cache, note)
+    except (OSError, RuntimeError) as error:
+        return {"missing": getattr(error, "strerror", None) or str(error)}
 
 
 def _described(path: Path, cache: Cache) -> dict[str, Any]:

@@ -78,6 +78,6 @@ def _read(file: Path) -> dict[str, tuple[tuple[int, int, int], str]]:
             with contextlib.suppress(ValueError, TypeError, RecursionError):
                 entry: Any = json.loads(line)
                 path, size, time_ns, inode, digest = entry
-                if isinstance(path, str) and str(digest).startswith("sha256:"):
+                if isinstance(path, str) and str(digest).startswith(("sha256:", "md5:")):
                     found[path] = ((size, time_ns, inode), str(digest))
     return found

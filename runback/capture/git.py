@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.capture.command import without_credentials
+from runback.git import ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-TIMEOUT_S = 10.0
 DIRTY_MAX = 200
 GITLINK = b"160000"
-# Set where git itself started us (a hook, an alias): they would name another repository.
-FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
-OPTIONS = (
-    # A container's user does not own the project that is mounted in it.
-    *("-c", "safe.directory=*"),
-    # Neither a daemon nor a hook may start because we look.
-    *("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"),
-)
 
 
 @dataclass(frozen=True)
@@ -52,10 +43,10 @@ def top_level(folder: Path) -> Path | None:
 def listing(root: Path) -> Listing | None:
     """Return the files that git tracks or would track; None if git cannot be asked."""
     command = ("ls-files", "-z", "-t", "--stage", "--cached")
-    if (output := _git(root, *command, "--others", "--exclude-standard")) is not None:
+    if (output := ask(root, *command, "--others", "--exclude-standard")) is not None:
         return _parsed(root, output, True)
     # Looking for untracked files can take minutes, where data lies among the code.
-    output = _git(root, *command)
+    output = ask(root, *command)
     return None if output is None else _parsed(root, output, False)
 
 
@@ -77,7 +68,7 @@ def facts(root: Path, top: Path, found: Listing) -> dict[str, Any]:
 def settings(root: Path) -> dict[str, str]:
     """Return the settings of the repository that matter here; the first of each name."""
     pattern = r"^(core\.filemode|remote\..*\.url)$"
-    output = _git(root, "config", "-z", "--get-regexp", pattern) or b""
+    output = ask(root, "config", "-z", "--get-regexp", pattern) or b""
     found = dict[str, str]()
     for line in filter(None, output.split(b"\0")):
         name, _, value = os.fsdecode(line).partition("\n")
@@ -103,29 +94,10 @@ def not_exported(root: Path, top: Path, paths: Sequence[str]) -> set[str]:
         return set()
     folders = {f"{parent}/" for path in paths for parent in _parents(path)}
     names = b"\0".join(os.fsencode(name) for name in (*paths, *sorted(folders)))
-    output = _git(root, "check-attr", "-z", "--stdin", "export-ignore", stdin=names + b"\0")
+    output = ask(root, "check-attr", "-z", "--stdin", "export-ignore", stdin=names + b"\0")
     words = (output or b"").split(b"\0")
     marked = {os.fsdecode(n) for n, v in zip(words[::3], words[2::3], strict=False) if v == b"set"}
     return {p for p in paths if p in marked or any(f"{up}/" in marked for up in _parents(p))}
-
-
-def _git(root: Path, *arguments: str, stdin: bytes = b"") -> bytes | None:
-    """Return what git says, or None: no git, no repository, too slow."""
-    environ = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    environ |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    try:
-        done = subprocess.run(
-            ["git", *OPTIONS, *arguments],
-            cwd=root,
-            env=environ,
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=TIMEOUT_S,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def _parsed(root: Path, output: bytes, complete: bool) -> Listing:
@@ -149,15 +121,15 @@ def _checked_out(submodule: Path) -> str:
     """Return the commit that lies there, which need not be the one that was recorded."""
     if not (submodule / ".git").exists():
         return ""
-    return (_git(submodule, "rev-parse", "--verify", "--quiet", "HEAD") or b"").decode().strip()
+    return (ask(submodule, "rev-parse", "--verify", "--quiet", "HEAD") or b"").decode().strip()
 
 
 def _status(root: Path, top: Path) -> tuple[dict[str, str], list[str] | None]:
     """Return commit and branch, where there are, and the tracked files that differ."""
     command = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=no")
-    output = _git(root, *command, "--no-renames", "--", ".")
+    output = ask(root, *command, "--no-renames", "--", ".")
     if output is None:
-        commit = _git(root, "rev-parse", "--verify", "--quiet", "HEAD") or b""
+        commit = ask(root, "rev-parse", "--verify", "--quiet", "HEAD") or b""
         return ({"branch.oid": commit.decode().strip()} if commit else {}), None
     entries = [entry for entry in output.split(b"\0") if entry]
     headers = [os.fsdecode(entry[2:]).partition(" ") for entry in entries if entry[:1] == b"#"]

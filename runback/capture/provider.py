@@ -43,9 +43,10 @@ class RunContext:
         from runback.capture.recorder import Recorder
         from runback.store.tags import SESSION_TAG
 
+        of_experiment = _of_experiment(is_first=self._recorder is None)
         if self._recorder is None:
             self._recorder = Recorder()
-        return {SESSION_TAG: self._recorder.expect(), **_of_replay()}
+        return {SESSION_TAG: self._recorder.expect(), **of_experiment, **_of_replay()}
 
     def _close(self) -> None:
         if self._recorder:
@@ -78,3 +79,21 @@ def _of_replay() -> dict[str, str]:
     if not original:
         return {}
     return {REPLAY_OF_TAG: original, ATTEMPT_TAG: os.environ.get("RUNBACK_REPLAY_ATTEMPT", "")}
+
+
+def _of_experiment(is_first: bool) -> dict[str, str]:
+    """Return the tags of a run that is a stage or an experiment of DVC, which sets variables.
+
+    The process's first run has the experiment's name, unless it is given one.
+    """
+    from runback.store.tags import DVC_BASELINE_TAG, DVC_NAME_TAG, DVC_STAGE_TAG
+
+    if os.environ.get("RUNBACK_REPLAY"):
+        return {}
+    given = {
+        DVC_NAME_TAG: os.environ.get("DVC_EXP_NAME"),
+        DVC_BASELINE_TAG: os.environ.get("DVC_EXP_BASELINE_REV"),
+        DVC_STAGE_TAG: os.environ.get("DVC_STAGE"),
+        "mlflow.runName": os.environ.get("DVC_EXP_NAME") if is_first else None,
+    }
+    return {key: value for key, value in given.items() if value}

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from runback.capture import git, leaving, replayed
 from runback.capture.reading import CodeFile, Reader
+from runback.dvc import stages
+from runback.git import TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -160,7 +162,7 @@ def _is_installed(script: Path) -> bool:
 def _take_listed(reader: Reader, top: Path, found: git.Listing, modes: bool) -> None:
     """Read what git listed: tracked files first, then source, so that a limit spares them."""
     if not found.complete:
-        reader.leave("…", f"untracked files: git took over {git.TIMEOUT_S:.0f} s to find them")
+        reader.leave("…", f"untracked files: git took over {TIMEOUT_S:.0f} s to find them")
     for path in found.submodules:
         reader.leave(path + "/", "a submodule")
     hidden = leaving.environments(found.untracked)
@@ -170,9 +172,12 @@ def _take_listed(reader: Reader, top: Path, found: git.Listing, modes: bool) -> 
     new = [path for path in new if not path.endswith("/") and not path.startswith(hidden)]
     reader.left_out.update({folder: "a virtual environment" for folder in hidden})
     private = git.not_exported(reader.root, top, [*found.tracked, *new])
+    results = stages.read(reader.root).results
     for path in (*found.tracked, *new):
         if path in private:
             reader.leave(path, "export-ignore in .gitattributes")
+        elif path in results:
+            reader.leave(path, "a result, by dvc.yaml")
         else:
             # Where the file system has no modes, git's own are the true ones.
             executable = None if modes else found.tracked.get(path, False)

@@ -68,12 +68,18 @@ def freeze(original: Original, found: list[Found], sink: Sink) -> dict[str, dict
         about = {name: entry.about[name] for name in _KNOWN if name in entry.about}
         if not entry.why_not:
             about["at"] = f"{DATA}/{at}"
-            if _write(entry.path, about["at"], sink) != about["digest"]:
+            digest = _write(entry.path, about["at"], sink)
+            if digest != about["digest"] and _is_changed(original, entry):
                 raise CannotFreeze(
                     original.id, f"its data {entry.path} changed while it was copied"
                 )
         known[entry.name] = about
     return known
+
+
+def _is_changed(original: Original, entry: Found) -> bool:
+    """Say whether the data is another by now, by a digest of the recorded kind."""
+    return bool(_why_not(original, entry.name, entry.path, True))
 
 
 def _write(path: Path, at: str, sink: Sink) -> str:

@@ -87,7 +87,7 @@ def ui(arguments: Sequence[str]) -> int:
     if lock := os.environ.get("RUNBACK_IMAGE_LOCK"):
         return _in_this_image(Path(lock), command)
     choice = _choice("RUNBACK_ENGINE", ENGINES)
-    if choice in ("auto", "venv") and venv.is_ready(ROOT, full := _full()):
+    if choice in ("auto", "venv") and venv.is_ready(_root_of(full := _full()), full):
         return _in_venv(full, command)
     found = _engine()
     if isinstance(found, engine.Engine) and (
@@ -116,15 +116,23 @@ def _full() -> kind.Kind:
 
     Else two machines that share a home would make it anew for one another.
     """
-    return kind.FULL_CUDA if venv.is_ready(ROOT, kind.FULL_CUDA) else kind.full()
+    root = _root_of(kind.FULL_CUDA)
+    return kind.FULL_CUDA if venv.is_ready(root, kind.FULL_CUDA) else kind.full()
 
 
 def _in_venv(which: kind.Kind, command: Sequence[str]) -> int:
-    venv.ensure(ROOT, which, Progress(), repair=command[0] == "--repair")
+    root = _root_of(which)
+    venv.ensure(root, which, Progress(), repair=command[0] == "--repair")
     if command[0].startswith("-"):
         return 0
-    environ = venv.variables(ROOT / which.folder, os.environ)
-    _become(str(venv.python(ROOT, which)), command, environ)
+    environ = venv.variables(root / which.folder, os.environ)
+    _become(str(venv.python(root, which)), command, environ)
+
+
+def _root_of(which: kind.Kind) -> Path:
+    """Return the folder of the environment: the project's, also for a copy with its lock."""
+    home = inside.origin(ROOT)
+    return home if kind.digest(home, which) == kind.digest(ROOT, which) else ROOT
 
 
 def _in_container(found: Engine, command: Sequence[str], port: int | None = None) -> int:

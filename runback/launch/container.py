@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runback.errors import RunbackError
+from runback.launch.inside import origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ PASSED = (
     "XLA_FLAGS",
     *("RUNBACK_DATA", "RUNBACK_HOST", "RUNBACK_IMAGE_ID", "RUNBACK_LEDGER", "RUNBACK_RECORD"),
     *("RUNBACK_REPLAY", "RUNBACK_REPLAY_ATTEMPT", "RUNBACK_REPLAY_FROM"),
+    *("DVC_EXP_BASELINE_REV", "DVC_EXP_NAME", "DVC_ROOT", "DVC_STAGE"),
 )
 # A mount over one of these, or over a folder that holds them, leaves no container.
 SYSTEM_FOLDERS = ("/opt/venv", "/usr/bin", "/etc/passwd", "/bin", "/lib", "/proc", "/sys", "/dev")
@@ -115,6 +117,7 @@ def _no_selinux_labels() -> list[str]:
 
 
 def _mounts(root: Path, caller: Caller) -> list[str]:
+    root = origin(root)
     folders = [root, caller.home]
     if git := _git_folder_elsewhere(root):
         folders.append(git)

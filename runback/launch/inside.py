@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_IN_URIS = re.compile(r"\?|%[0-9A-Fa-f]{2}")
+# `dvc exp run --temp` and its queue train in PROJECT/.dvc/tmp/exps/…, and remove it then.
+COPY = re.compile(r"(.+?)/\.dvc/tmp/exps/.+")
+
+
+def origin(root: Path) -> Path:
+    """Return the project that DVC made a copy of for an experiment; `root` if it is no copy.
+
+    There are its store and its environment: what is beside the copy goes with it.
+    """
+    found = COPY.fullmatch(str(root))
+    return Path(found[1]) if found else root
 
 
 def variables(root: Path, given: Mapping[str, str]) -> dict[str, str]:
@@ -26,11 +37,12 @@ def variables(root: Path, given: Mapping[str, str]) -> dict[str, str]:
     which changes folder, logs to the same one. MLflow 3.17 puts artifacts into
     `mlruns` of the working directory unless the (private) variable
     _MLFLOW_SERVER_ARTIFACT_ROOT says where; a test watches that it still does.
+    That of a DVC experiment in a folder of its own is the project's, which stays.
     """
-    wanted = dict(given)
+    wanted, home = dict(given), origin(root)
     defaults = {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db",
-        "_MLFLOW_SERVER_ARTIFACT_ROOT": f"{root}/mlruns",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": f"{home}/mlruns",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "GIT_PYTHON_REFRESH": "quiet",
         # Set order is part of a training; Python reads this at its start only.
@@ -84,7 +96,7 @@ def _prepare_and_become() -> NoReturn:
 
 def lacks_store(root: Path, environ: Mapping[str, str]) -> bool:
     """Say whether the command would find no store where the project's own should be."""
-    database = root / "mlflow.db"
+    database = origin(root) / "mlflow.db"
     return environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{database}" and not database.exists()
 
 
@@ -97,14 +109,14 @@ def prepare_store(root: Path, environ: Mapping[str, str], say: Callable[[str], N
     if lacks_store(root, environ):
         from runback.store.create import create
 
-        create(root / "mlflow.db", say)
+        create(origin(root) / "mlflow.db", say)
 
 
 def _refuse_unnameable(root: Path, environ: Mapping[str, str]) -> None:
     """Raise StoreError where the URI does not say the path: ? begins its query, %41 is an A."""
     from runback.errors import StoreError
 
-    uri = f"sqlite:///{root}/mlflow.db"
+    uri = f"sqlite:///{origin(root)}/mlflow.db"
     if environ["MLFLOW_TRACKING_URI"] == uri and (found := NOT_IN_URIS.search(str(root))):
         raise StoreError(
             f'MLflow keeps no store in a folder with "{found[0]}" in its path: {root}',

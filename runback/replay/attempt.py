@@ -128,7 +128,7 @@ def beside(original: Original) -> dict[str, Path]:
     """
     imported = part(part(original.manifest, "at_end"), "imported")
     large = (name for name, why in original.code.left_out.items() if " bytes" in why)
-    root = Path(original.project) if original.is_own else original.root / BESIDE
+    root = original.project_here if original.is_own else original.root / BESIDE
     return {name: root / name for name in (*imported, *large) if files.is_inside(name)}
 
 

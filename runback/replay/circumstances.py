@@ -53,7 +53,9 @@ class Part:
 
 def short(digest: str) -> str:
     """Return the beginning of a digest, for people."""
-    return f"{digest[:19]}…" if digest.startswith("sha256:") and len(digest) > 19 else digest
+    return (
+        f"{digest[:19]}…" if digest.startswith(("sha256:", "md5:")) and len(digest) > 19 else digest
+    )
 
 
 def _word(value: Any) -> str:

@@ -23,7 +23,7 @@ def located(original: Original, given: Mapping[str, Path]) -> dict[str, Path]:
     path within the project is looked for in the project that was recorded, or in the
     store's folder if that was on another machine.
     """
-    root = Path(original.project) if original.is_own else original.root
+    root = original.project_here if original.is_own else original.root
     found = {name: root / name for name in part(original.manifest, "data")}
     return {**found, **given}
 
@@ -39,9 +39,18 @@ def digests(original: Original, places: Mapping[str, Path]) -> dict[str, Any]:
     if gone:
         raise DataGone(original.id, gone)
     cache = private_folder(original.root) / "digests.json"
-    found = data.describe(places.values(), Path("/"), cache)
+    found = data.describe(places.values(), Path("/"), cache, _as_dvc(recorded, places))
     by_path = {f"/{shown}".replace("//", "/"): about for shown, about in found.items()}
     return {name: {**by_path[_normal(path)], "path": name} for name, path in places.items()}
+
+
+def _as_dvc(recorded: Mapping[str, Any], places: Mapping[str, Path]) -> set[Path]:
+    """Return the paths whose recorded digest was made as DVC makes it."""
+    return {
+        places[name]
+        for name, about in recorded.items()
+        if isinstance(about, dict) and str(about.get("digest")).startswith("md5:")
+    }
 
 
 def changed(original: Original, places: Mapping[str, Path], before: Mapping[str, Any]) -> list[str]:
@@ -50,7 +59,8 @@ def changed(original: Original, places: Mapping[str, Path], before: Mapping[str,
         now = digests(original, places)
     except DataGone:
         return [name for name, place in places.items() if not place.exists()]
-    return sorted(name for name in now if now[name] != before.get(name))
+    known = {name: part(dict(before), name).get("digest") for name in now}
+    return sorted(name for name in now if now[name].get("digest") != known[name])
 
 
 def _normal(path: Path) -> str:

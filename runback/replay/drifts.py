@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 HASH_SEED = "hash seed"
 _FILES, _VARIABLES = ("code", "files"), ("command", "environ")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{20,}")
+_DIGEST = re.compile(r"(?:sha256|md5):[0-9a-f]{20,}(?:\.dir)?")
 
 
 def drifts(

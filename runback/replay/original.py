@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.errors import NoSuchRun, RecordError
+from runback.launch.inside import origin
 from runback.record import check, files, manifest
 from runback.replay.errors import CannotReplay, RecordDamaged
 from runback.runs.code import code_of
@@ -63,6 +64,11 @@ class Original:
     def project(self) -> str:
         """Return the folder of the project when it was recorded."""
         return str(part(self.manifest, "code").get("root") or "/")
+
+    @property
+    def project_here(self) -> Path:
+        """Return the folder of the project as it is now; of a copy that DVC made, whose it was."""
+        return origin(Path(self.project))
 
     @property
     def was_killed(self) -> bool:

@@ -115,7 +115,7 @@ def _now(
     }
     if chosen.facts is not None:
         now["environment"] = dict(chosen.facts)
-    project = Path(original.project)
+    project = original.project_here
     if original.is_own and project.is_dir():
         taken = snapshot.take(project)
         now["code"] = snapshot.describe(taken, project)

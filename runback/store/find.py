@@ -1,4 +1,7 @@
-"""Find the run that a person means: by id, the beginning of one, name, @latest or @best."""
+"""Find the run that a person means: by id, the beginning of one, name, @latest or @best.
+
+Of a DVC experiment by that one's name or commit too.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,18 @@ def find_id(root: Path, text: str) -> str:
         if text == BEST:
             return _best(connection, root)
         found = _candidates(connection, text)
+        if len(found) != 1 and text:
+            found = _of_experiment(connection, root, text) or found
         if not found:
             raise NoSuchRun(text, root, _count(connection), _close(connection, text))
         return _one(text, found, root, 0)
+
+
+def _of_experiment(connection: sqlite3.Connection, root: Path, text: str) -> dict[str, str]:
+    """Return the run of the DVC experiment that the text names."""
+    from runback.store.dvc import runs_named  # it asks git
+
+    return runs_named(connection, root, text)
 
 
 def _close(connection: sqlite3.Connection, text: str) -> list[str]:

@@ -19,3 +19,10 @@ ATTEMPT_TAG = "runback.replay"
 REPLAYED_AS_TAG = "runback.replayed_as"
 # Of a replay that went on from what the original had: the step after which it began.
 FROM_TAG = "runback.replay_from"
+# Of a run that a DVC experiment made: the experiment's name, the commit that it was made
+# upon, and, once DVC has saved it, the experiment's own commit.
+DVC_NAME_TAG = "dvc.exp_name"
+DVC_BASELINE_TAG = "dvc.baseline_rev"
+DVC_REV_TAG = "dvc.exp_rev"
+# The stage of dvc.yaml that it was, with or without an experiment.
+DVC_STAGE_TAG = "dvc.stage"

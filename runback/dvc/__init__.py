@@ -1,0 +1,4 @@
+"""Read what DVC keeps beside git: stages, data sets, experiments. DVC itself is not imported.
+
+stages: dvc.yaml. datasets: PATH.dvc. experiments: refs/exps. fetched: asks `dvc pull`.
+"""

@@ -1,0 +1,86 @@
+"""Read what DVC has noted of a data set: PATH.dvc, beside the file or folder PATH."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from runback.dvc import stages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SUFFIX = ".dvc"
+_HEX = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A file or folder under DVC. digest: `md5:` and hex, of a folder ending in `.dir`.
+
+    file: the .dvc file. files: how many there are. noted_ns: when that was written.
+    """
+
+    file: Path
+    digest: str
+    size_bytes: int
+    files: int
+    noted_ns: int
+
+
+def of(path: Path) -> Dataset | None:
+    """Return what DVC has noted of a path, None if nothing, or nothing that can be read.
+
+    Before DVC 3, digests were of texts with Unix line ends: those are not taken.
+    """
+    file = path.with_name(path.name + SUFFIX)
+    try:
+        noted_ns = file.stat().st_mtime_ns
+        about = _only_output(file.read_bytes())
+    except OSError:
+        return None
+    digest, size, files = about.get("md5"), about.get("size"), about.get("nfiles", 1)
+    is_known = about.get("hash") == "md5" and about.get("path") == path.name
+    if not (is_known and isinstance(digest, str) and _is_digest(digest)):
+        return None
+    if not (isinstance(size, int) and isinstance(files, int)):
+        return None
+    return Dataset(file, f"md5:{digest}", size, files, noted_ns)
+
+
+def used(root: Path) -> list[Path]:
+    """Return the data sets under DVC that a stage of the project's dvc.yaml depends on."""
+    deps = sorted(stages.read(root).deps)
+    places = [place for dep in deps for place in (PurePosixPath(dep), *PurePosixPath(dep).parents)]
+    return [root / place for place in dict.fromkeys(places) if place.name and of(root / place)]
+
+
+def folder_digest(files: Mapping[str, str]) -> str:
+    """Return a folder's digest as DVC 3 makes it, of its files' (hex) by relative path.
+
+    The md5 of a JSON list, sorted by path (dvc_data.hashfile.tree.Tree).
+    """
+    listed = [{"md5": files[name], "relpath": name} for name in sorted(files)]
+    text = json.dumps(listed, sort_keys=True).encode()
+    return f"md5:{hashlib.md5(text, usedforsecurity=False).hexdigest()}.dir"
+
+
+def _only_output(text: bytes) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return {}
+    outs = content.get("outs") if isinstance(content, dict) else None
+    if isinstance(outs, list) and len(outs) == 1 and isinstance(outs[0], dict):
+        return dict(outs[0])
+    return {}
+
+
+def _is_digest(text: str) -> bool:
+    digits = text.removesuffix(".dir")
+    return len(digits) == 32 and set(digits) <= _HEX

@@ -1,0 +1,81 @@
+"""Find DVC's experiments: commits under refs/exps, each made upon a baseline."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runback import git
+from runback.dvc import stages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+# refs/exps/<2 hex>/<38 hex>/NAME: the baseline's commit, the name (dvc.repo.experiments.refs).
+_REF = re.compile(r"([0-9a-f]{40}) refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/(.+)")
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment that DVC keeps. rev: its commit. run_id: "" where its metrics name none."""
+
+    name: str
+    rev: str
+    baseline_rev: str
+    run_id: str
+
+
+def is_used(root: Path) -> bool:
+    """Say whether DVC was set up in the folder."""
+    return (root / ".dvc" / "config").is_file()
+
+
+def experiments(root: Path) -> list[Experiment]:
+    """Return the experiments of the project; none where DVC or git is not used."""
+    if not is_used(root):
+        return []
+    output = git.ask(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps/")
+    found = [_REF.fullmatch(line) for line in (output or b"").decode(errors="replace").split("\n")]
+    refs = [match.groups() for match in found if match]
+    runs = _runs(root, [rev for rev, *_ in refs])
+    return [Experiment(name, rev, a + b, runs.get(rev, "")) for rev, a, b, name in refs]
+
+
+def named(root: Path, text: str) -> Iterator[Experiment]:
+    """Yield the experiments of this name, or whose commit begins so (4 characters at least)."""
+    for experiment in experiments(root):
+        is_rev = len(text) >= 4 and experiment.rev.startswith(text.lower())
+        if text == experiment.name or is_rev:
+            yield experiment
+
+
+def _runs(root: Path, revs: Iterable[str]) -> dict[str, str]:
+    """Return the run that the metrics of each commit name, for those that do."""
+    described = git.contents(root, [f"{rev}:./{stages.FILE}" for rev in revs])
+    files = {name[:40]: stages.parsed(text).metrics for name, text in described.items()}
+    asked = [f"{rev}:./{path}" for rev, paths in files.items() for path in paths]
+    found = dict[str, str]()
+    for name, text in git.contents(root, asked).items():
+        if run_id := _run_id(text):
+            found.setdefault(name[:40], run_id)
+    return found
+
+
+def _run_id(text: bytes) -> str:
+    """Return the first run id among metrics: any entry whose key ends in run_id."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return ""
+    return next(_ids(content), "")
+
+
+def _ids(content: Any) -> Iterator[str]:
+    for key, value in content.items() if isinstance(content, dict) else ():
+        if key.endswith("run_id") and isinstance(value, str) and _RUN_ID.fullmatch(value):
+            yield value
+        yield from _ids(value)
