@@ -164,7 +164,8 @@ def test_figures(filled: Path) -> None:
     assert len(runs.scatter("optimizer", "val_loss").axes[0].collections) == 1
     figure = runback.runs.get("owl", filled).plot(["loss", "accuracy"], x="time")
     assert [axes.get_xlabel() for axes in figure.axes] == ["time (minutes)"] * 2
-    assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+    shown, size = figure._repr_png_()  # type: ignore[attr-defined]
+    assert (shown[:4], size) == (b"\x89PNG", {"width": 1000})
 
 
 def test_checkpoints(kept: Run) -> None:

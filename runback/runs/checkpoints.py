@@ -123,7 +123,8 @@ class Checkpoint:
         from runback.runs import html
 
         step = "" if self.step is None else str(self.step)
-        metrics = (f"{name} {html.number(value)}" for name, value in self.metrics.items())
+        own = {name: x for name, x in self.metrics.items() if not name.startswith("system/")}
+        metrics = (f"{name} {html.number(value)}" for name, value in own.items())
         return {
             "step": f"{step} (best)" if self.is_best else step,
             "name": self.name,
