@@ -20,7 +20,7 @@ _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def describe(
-    path: Path, names: Sequence[str], cache: Cache, noted: Dataset | None
+    path: Path, names: Sequence[str], cache: Cache, dataset: Dataset | None
 ) -> dict[str, Any]:
     """Return digest (DVC's), number of files and bytes of a data set, and what DVC has noted.
 
@@ -33,16 +33,16 @@ def describe(
         raise OSError(0, f"no regular file: {odd[0]}")
     size_bytes = sum(status.st_size for status in found.values())
     youngest_ns = max((status.st_mtime_ns for status in found.values()), default=0)
-    is_as_noted = noted is not None and (
+    facts = {"files": len(found), "size_bytes": size_bytes}
+    if dataset is None:
+        return {"digest": _digest(path, found, cache), **facts}
+    noted = dataset.noted
+    is_as_noted = youngest_ns <= dataset.noted_ns and (
         (len(found), size_bytes) == (noted.files, noted.size_bytes)
-        and youngest_ns <= noted.noted_ns
     )
-    digest = noted.digest if noted and is_as_noted else _digest(path, found, cache)
-    facts = {"digest": digest, "files": len(found), "size_bytes": size_bytes}
-    if noted:
-        about = {"file": noted.file.name, "digest": noted.digest, "hashed": not is_as_noted}
-        facts["dvc"] = about
-    return facts
+    digest = noted.digest if is_as_noted else _digest(path, found, cache)
+    about = {"file": dataset.file.name, "digest": noted.digest, "hashed": not is_as_noted}
+    return {"digest": digest, **facts, "dvc": about}
 
 
 def _digest(path: Path, found: dict[str, os.stat_result], cache: Cache) -> str:

@@ -24,6 +24,7 @@ __all__ = ["CodeFile", "Snapshot", "describe", "project_root", "take", "write_ar
 
 MARKERS = ("pyproject.toml", "setup.py", "requirements.txt", "params.yaml", "mlflow.db")
 CHECKOUTS = "checkouts"
+RESULT = "a result, by dvc.yaml"
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def take(root: Path) -> Snapshot:
     about = git.facts(root, top, found) | {"remote": git.remote(settings)}
     if about["dirty"] is not None:
         new = [path for path in found.untracked if path in reader.files]
-        dirty_files = sorted({*about["dirty_files"], *new})
+        results = {path for path, why in reader.left_out.items() if why == RESULT}
+        dirty_files = sorted({*about["dirty_files"], *new} - results)
         about |= {"dirty": bool(dirty_files), "dirty_files": dirty_files[: git.DIRTY_MAX]}
     return Snapshot(reader.files, reader.left_out, about)
 
@@ -177,7 +179,7 @@ def _take_listed(reader: Reader, top: Path, found: git.Listing, modes: bool) -> 
         if path in private:
             reader.leave(path, "export-ignore in .gitattributes")
         elif path in results:
-            reader.leave(path, "a result, by dvc.yaml")
+            reader.leave(path, RESULT)
         else:
             # Where the file system has no modes, git's own are the true ones.
             executable = None if modes else found.tracked.get(path, False)

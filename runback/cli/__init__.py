@@ -32,6 +32,7 @@ VERBS = {
     "prune": "prune:prune",
     "index": "index:index",
     "verify": "verify:verify",
+    "doctor": "doctor:doctor",
     "ui": "ui:ui",
     "import": "importing:import_",
 }

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runback.cli import table, words
-from runback.cli.shared import is_terminal, json_option, print_json, quiet_option, store_option
+from runback.cli.shared import (
+    RUN,
+    is_terminal,
+    json_option,
+    print_json,
+    quiet_option,
+    store_option,
+)
 from runback.cli.table import Column
 from runback.runs.listing import Wish, differing, metric_names, select
 from runback.store.listing import ACTIVE, DELETED
@@ -27,6 +34,7 @@ LONGEST_NAME = 24
 
 
 @click.command()
+@click.argument("runs", nargs=-1, type=RUN, metavar="[RUN]...")
 @store_option
 @click.option("--filter", "-f", "filters", multiple=True, metavar="CONDITION", help="As below.")
 @click.option(
@@ -40,6 +48,7 @@ LONGEST_NAME = 24
 @json_option
 @quiet_option("Print full ids only.")
 def ls(
+    runs: Sequence[str],
     store: Path,
     filters: Sequence[str],
     sort: str | None,
@@ -62,11 +71,13 @@ def ls(
       runback ls -f "val_accuracy > 0.9" -f "optimizer = adam" -f "started > 2d"
     NAME: a metric (its latest value), a param, or one of id name experiment status user
     started ended duration_s best; params.NAME, metrics.NAME and tags.NAME say which.
+    RUN: only these runs, named as elsewhere, by DVC experiments' names too.
     """
     if limit is None and is_terminal() and not (everything or as_json or quiet):
         limit = ON_A_SCREEN
     stages = (DELETED,) if deleted else (ACTIVE,)
-    wish = Wish(_conditions(filters), sort, reverse, limit, experiment, stages)
+    ids = _ids(store.absolute(), runs)
+    wish = Wish(_conditions(filters), sort, reverse, limit, experiment, stages, ids)
     found = select(store.absolute(), wish)
     if quiet:
         click.echo("".join(f"{run.id}\n" for run in found.runs), nl=False)
@@ -74,8 +85,16 @@ def ls(
         print_json([as_object(run) for run in found.runs])
     else:
         wanted = {condition.name for condition in wish.filters} | {sort or ""}
-        _show(found, everything, bool(filters or deleted or experiment), wanted)
+        _show(found, everything, bool(filters or deleted or experiment or runs), wanted)
     return 0
+
+
+def _ids(root: Path, names: Sequence[str]) -> frozenset[str] | None:
+    if not names:
+        return None
+    from runback.store.find import find_id
+
+    return frozenset(find_id(root, name) for name in names)
 
 
 def _conditions(texts: Sequence[str]) -> list[Filter]:

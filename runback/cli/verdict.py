@@ -69,7 +69,8 @@ def show_plan(plan: Plan, as_json: bool) -> int:
     made = "" if plan.environment.is_ready else "; it has to be made first"
     _line("environment", plan.environment.said + made)
     for name in plan.data:
-        _line("data", f"{name}: {plan.data[name]}")
+        place = "fetched with dvc pull" if name in plan.fetched else plan.data[name]
+        _line("data", f"{name}: {place}")
     for text in original.damaged:
         _line("record", text)
     drifts = _telling(plan.drifts)

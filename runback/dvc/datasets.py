@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -14,20 +15,36 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SUFFIX = ".dvc"
-_HEX = frozenset("0123456789abcdef")
+_DIGEST = re.compile(r"md5:[0-9a-f]{32}(?:\.dir)?")
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What DVC notes of a data set. digest: `md5:` and hex, of a folder ending in `.dir`.
+
+    files: how many there are.
+    """
+
+    digest: str
+    size_bytes: int
+    files: int
+
+    def text(self, name: str) -> str:
+        """Return the .dvc file of a data set with this name."""
+        import yaml
+
+        md5 = self.digest.removeprefix("md5:")
+        count = {"nfiles": self.files} if md5.endswith(".dir") else {}
+        about = {"md5": md5, "size": self.size_bytes, **count, "hash": "md5", "path": name}
+        return str(yaml.safe_dump({"outs": [about]}, sort_keys=False))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A file or folder under DVC. digest: `md5:` and hex, of a folder ending in `.dir`.
-
-    file: the .dvc file. files: how many there are. noted_ns: when that was written.
-    """
+    """A file or folder under DVC. file: the .dvc file. noted_ns: when that was written."""
 
     file: Path
-    digest: str
-    size_bytes: int
-    files: int
+    noted: Noted
     noted_ns: int
 
 
@@ -43,12 +60,18 @@ def of(path: Path) -> Dataset | None:
     except OSError:
         return None
     digest, size, files = about.get("md5"), about.get("size"), about.get("nfiles", 1)
-    is_known = about.get("hash") == "md5" and about.get("path") == path.name
-    if not (is_known and isinstance(digest, str) and _is_digest(digest)):
+    if about.get("hash") != "md5" or about.get("path") != path.name:
         return None
-    if not (isinstance(size, int) and isinstance(files, int)):
-        return None
-    return Dataset(file, f"md5:{digest}", size, files, noted_ns)
+    found = noted(f"md5:{digest}", size, files)
+    return Dataset(file, found, noted_ns) if found else None
+
+
+def noted(digest: Any, size_bytes: Any, files: Any) -> Noted | None:
+    """Return what DVC noted, if it is that: a stranger's record or .dvc file may say anything."""
+    is_digest = isinstance(digest, str) and _DIGEST.fullmatch(digest)
+    if is_digest and isinstance(size_bytes, int) and isinstance(files, int):
+        return Noted(digest, size_bytes, files)
+    return None
 
 
 def used(root: Path) -> list[Path]:
@@ -79,8 +102,3 @@ def _only_output(text: bytes) -> dict[str, Any]:
     if isinstance(outs, list) and len(outs) == 1 and isinstance(outs[0], dict):
         return dict(outs[0])
     return {}
-
-
-def _is_digest(text: str) -> bool:
-    digits = text.removesuffix(".dir")
-    return len(digits) == 32 and set(digits) <= _HEX

@@ -89,7 +89,7 @@ def begun(original: Original, data: Mapping[str, Path]) -> Iterator[Attempt]:
         files.write_json(folder / ABOUT, about)
         checkout(original.root, original.id, Wish(only=CODE, to=attempt.code))
         (folder / "work").mkdir()
-        _link(attempt.code, {**beside(original), **data})
+        link(attempt.code, {**beside(original), **data})
         yield attempt
 
 
@@ -132,7 +132,7 @@ def beside(original: Original) -> dict[str, Path]:
     return {name: root / name for name in (*imported, *large) if files.is_inside(name)}
 
 
-def _link(code: Path, wanted: Mapping[str, Path]) -> None:
+def link(code: Path, wanted: Mapping[str, Path]) -> None:
     """Link what is not in the snapshot into the code's folder, if it is there."""
     for name, target in wanted.items():
         if files.is_inside(name) and target.exists():

@@ -20,7 +20,7 @@ REPLAY, ATTEMPT, FROM = "RUNBACK_REPLAY", "RUNBACK_REPLAY_ATTEMPT", "RUNBACK_REP
 LEDGER, DATA = "RUNBACK_LEDGER", "RUNBACK_DATA"
 # Where a run belongs is a matter of now, not of the record.
 _OF_NOW = ("MLFLOW_RUN_ID", "MLFLOW_PARENT_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
-_OF_NOW_PREFIXES = ("SLURM_", "RUNBACK_")
+_OF_NOW_PREFIXES = ("SLURM_", "RUNBACK_", "DVC_EXP_", "DVC_ROOT")
 # Here, they would make it log into another run, or into none.
 _GONE = ("MLFLOW_RUN_ID", "MLFLOW_PARENT_RUN_ID", "MLFLOW_REGISTRY_URI", "RUNBACK_RECORD")
 # What no capture records, and would have a stranger's record run something else.

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.capture import data
+from runback.dvc.datasets import Noted, noted
+from runback.dvc.experiments import is_used
+from runback.record import files
 from runback.replay.errors import DataGone
 from runback.replay.original import part
 from runback.store.identity import private_folder
@@ -23,14 +26,29 @@ def located(original: Original, given: Mapping[str, Path]) -> dict[str, Path]:
     path within the project is looked for in the project that was recorded, or in the
     store's folder if that was on another machine.
     """
-    root = original.project_here if original.is_own else original.root
+    root = project_of(original)
     found = {name: root / name for name in part(original.manifest, "data")}
     return {**found, **given}
 
 
+def under_dvc(original: Original) -> dict[str, Noted]:
+    """Return the data that DVC can fetch as it was: recorded by its digests, and DVC is set up."""
+    if not is_used(project_of(original)):
+        return {}
+    recorded = part(original.manifest, "data")
+    keys = ("digest", "size_bytes", "files")
+    found = {name: noted(*(part(recorded, name).get(key) for key in keys)) for name in recorded}
+    return {name: about for name, about in found.items() if about and files.is_inside(name)}
+
+
+def project_of(original: Original) -> Path:
+    """Return where the project is, or what stands for it: the store's folder."""
+    return original.project_here if original.is_own else original.root
+
+
 def digests(original: Original, places: Mapping[str, Path]) -> dict[str, Any]:
     """Return the present digests by recorded path. Raises DataGone: all of it at once."""
-    recorded = part(original.manifest, "data")
+    recorded = {n: about for n, about in part(original.manifest, "data").items() if n in places}
     gone = [
         _worded(name, places[name], about)
         for name, about in recorded.items()

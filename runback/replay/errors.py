@@ -33,9 +33,11 @@ class DataGone(RunbackError):
         """gone: path, digest and size of each, as recorded."""
         shown = "\n  ".join(gone[:10])
         name = quote(gone[0].partition(":")[0])
+        # Its digest says who noted it.
+        back = "put dvc on the PATH, which fetches it" if "md5:" in gone[0] else "put it back"
         super().__init__(
             f"data of run {run_id[:8]} is not where it was\n  {shown}",
-            f"put it back, or: runback replay {run_id[:8]} --data {name}=PATH",
+            f"{back}, or: runback replay {run_id[:8]} --data {name}=PATH",
         )
 
 

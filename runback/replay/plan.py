@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runback.capture import command as capture_command
 from runback.capture import imported, machine, snapshot
-from runback.replay import attempt, command, comparable, data, environment, start
+from runback.replay import attempt, command, comparable, data, environment, fetching, start
 from runback.replay.drifts import drifts
 from runback.replay.original import part, read
 from runback.runs import stored
@@ -16,6 +16,7 @@ from runback.runs import stored
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from runback.dvc.datasets import Noted
     from runback.replay.drift import Drift
     from runback.replay.environment import Environment, Surroundings
     from runback.replay.original import Original
@@ -47,7 +48,7 @@ class Plan:
     """A replay before it begins. why_not: why bits cannot agree on this machine, "" if they can.
 
     data: where each declared path is; digests: what it is. cores: how many of ours it
-    may use, None: all.
+    may use, None: all. fetched: data that is fetched with DVC first, as it was recorded.
     """
 
     original: Original
@@ -60,6 +61,7 @@ class Plan:
     cores: int | None
     drifts: Sequence[Drift]
     why_not: str
+    fetched: Mapping[str, Noted]
 
     @property
     def folder(self) -> Path:
@@ -83,7 +85,7 @@ def plan(
     if wish.from_step is not None:
         stored.chosen(original.run, str(wish.from_step))
     places = data.located(original, wish.data)
-    digests = data.digests(original, places)
+    fetched, digests = fetching.planned(original, places, wish.data)
     chosen = environment.choose(original, wish.environment, around)
     found = drifts(original.manifest, _now(original, chosen, digests, environ), is_before=True)
     why_not = ""
@@ -93,7 +95,7 @@ def plan(
     is_count = type(cores) is int and cores > 0
     return Plan(
         *(original, wish, around, environ, chosen, places, digests),
-        *(cores if is_count else None, found, why_not),
+        *(cores if is_count else None, found, why_not, fetched),
     )
 
 

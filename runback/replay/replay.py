@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from runback.errors import NoRecord, RecordError, RunbackError
 from runback.record import files, manifest
 from runback.replay import attempt as attempts
-from runback.replay import command, data, environment, process, publish, replayed, start
+from runback.replay import command, data, environment, fetching, process, publish, replayed, start
 from runback.replay.errors import ReplayFailed, ReplayInterrupted
 from runback.replay.judge import as_object, judged
 from runback.replay.original import part
@@ -40,7 +40,9 @@ def replay(plan: Plan, tell: Tell, is_trial: bool = False) -> Replay:
     lies in the attempt's folder, and the same call begins anew.
     """
     original = plan.original
-    with attempts.begun(original, plan.data) as attempt:
+    present = {name: path for name, path in plan.data.items() if name not in plan.fetched}
+    with attempts.begun(original, present) as attempt:
+        plan = fetching.fetch(plan, attempt, tell)
         ready = environment.prepare(plan.environment, original, attempt.code, plan.around)
         plan = replace(plan, environment=ready)
         tell(f"replaying {original.run.short_id} {original.run.name} in {attempt.folder}")

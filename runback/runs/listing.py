@@ -12,7 +12,7 @@ from runback.store.alive import lives
 from runback.store.readable import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from runback.runs.filters import Filter
@@ -28,7 +28,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class Wish:
-    """What to list. sort: a name, as in a filter. limit: at most so many; all of them if None."""
+    """What to list. sort: a name, as in a filter. limit: at most so many; all of them if None.
+
+    ids: only these, if not None.
+    """
 
     filters: Sequence[Filter] = ()
     sort: str | None = None
@@ -36,12 +39,14 @@ class Wish:
     limit: int | None = None
     experiment: str | None = None
     stages: Sequence[str] = field(default=(listing.ACTIVE,))
+    ids: Collection[str] | None = None
 
 
 def select(root: Path, wish: Wish) -> Selection:
     """Return the runs of the store in `root`. Raises StoreError, NoSuchExperiment, UnknownName."""
     # Only what the database sorts and counts itself need not be read whole.
-    few = wish.limit if not (wish.filters or wish.sort) else None
+    is_chosen = bool(wish.filters or wish.sort) or wish.ids is not None
+    few = None if is_chosen else wish.limit
     with readable(root) as connection:
         rows = listing.newest(connection, wish.stages, wish.experiment, few)
         if not rows and wish.experiment is not None:
@@ -51,7 +56,7 @@ def select(root: Path, wish: Wish) -> Selection:
         alive = lives(connection, root, rows)
         total = listing.count(connection, wish.stages, wish.experiment) if few else len(rows)
     runs = [Run(root, row, alive.get(row.run_id)) for row in rows]
-    found = _chosen(runs, wish) if wish.filters or wish.sort else runs
+    found = _chosen(runs, wish) if is_chosen else runs
     shown = found[: wish.limit]
     return Selection(shown, (total if few else len(found)) - len(shown))
 
@@ -59,6 +64,8 @@ def select(root: Path, wish: Wish) -> Selection:
 def _chosen(runs: list[Run], wish: Wish) -> list[Run]:
     from runback.runs import filters
 
+    if wish.ids is not None:
+        runs = [run for run in runs if run.id in wish.ids]
     if wish.sort:  # of all runs: those that are left may have no such value
         filters.check_names(runs, [wish.sort])
     found = filters.selected(runs, wish.filters)
