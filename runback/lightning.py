@@ -102,7 +102,7 @@ class _Hooks(_Ledger):
         folder = tempfile.mkdtemp(prefix="runback-") if zero else ""
         path = Path(trainer.strategy.broadcast(folder)) / self._keeper.name
         try:
-            trainer.save_checkpoint(path)
+            trainer.save_checkpoint(path, weights_only=False)  # unsaid, it logs a line each time
             if zero:
                 self._keeper.keep(path, trainer.current_epoch, trainer.callback_metrics)
         finally:
