@@ -32,7 +32,7 @@ def made(project: Project, tmp_path: Path) -> Project:
 
 
 def make(project: Project, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return project.script(str(MAKE), *words, **environ)
+    return project.script(str(MAKE), *words, cwd=None, **environ)
 
 
 def command(folder: Path, name: str) -> None:
