@@ -25,7 +25,8 @@ def main() -> None:
         # The model is logged below: autolog would spend 6 s on inferring its requirements.
         mlflow.keras.autolog(log_models=False)
         mlflow.log_params(dataclasses.asdict(config))
-        result = train.train(config, callbacks=[runback.keras.LedgerCallback()])
+        callbacks = [runback.keras.LedgerCallback(), runback.keras.SweepCallback()]
+        result = train.train(config, callbacks)
 
         mlflow.log_dict(result.switches, "determinism.json")
         mlflow.log_figure(train.accuracy_figure(result.history), "accuracy.png")
@@ -35,7 +36,7 @@ def main() -> None:
         mlflow.keras.log_model(
             result.model,
             name="model",
-            step=config.epochs - 1,  # the model takes the metrics of this step
+            step=len(result.history["loss"]) - 1,  # the model takes the metrics of this step
             signature=mlflow.models.infer_signature(result.data.x_val[:1]),
             pip_requirements=str(train.PROJECT / "requirements.txt"),
         )

@@ -26,6 +26,7 @@ from runback.checkpoints import generators
 from runback.checkpoints.callback import Keeper
 from runback.checkpoints.errors import CheckpointFailed
 from runback.ledger.keras_fit import KerasFit
+from runback.sweep.pruning import Pruning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,6 +64,22 @@ class _Ledger:
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._fit.epoch(_model_of(self), epoch)
+
+
+class _Sweep:
+    """End a fit early where the search says so whose trial this training is (sweep.py).
+
+    After an epoch of which the search has the metric that it looks for. In a process that
+    no search began, this does nothing; in the replay of a trial that was pruned, it ends
+    the fit where that ended.
+    """
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._pruning = Pruning()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        if self._pruning.is_due(epoch, logs or {}):
+            _model_of(self).stop_training = True
 
 
 def _model_of(callback: Any) -> Any:
@@ -207,8 +224,9 @@ def _is_inside_another() -> bool:
 if TYPE_CHECKING:
     CheckpointCallback = _Hooks
     LedgerCallback = _Ledger
+    SweepCallback = _Sweep
 
-_HOOKS = {"CheckpointCallback": _Hooks, "LedgerCallback": _Ledger}
+_HOOKS = {"CheckpointCallback": _Hooks, "LedgerCallback": _Ledger, "SweepCallback": _Sweep}
 
 
 def __getattr__(name: str) -> Any:

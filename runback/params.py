@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -59,12 +60,13 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Text:
-    """Any text but the empty one; `what` says what it is: "a folder"."""
+    """Any text but the empty one, or any that matches; `what` says what it is: "a folder"."""
 
     what: str
+    pattern: str = r"(?s).+"
 
     def admits(self, value: object) -> bool:
-        return isinstance(value, str) and bool(value)
+        return isinstance(value, str) and bool(re.fullmatch(self.pattern, value))
 
     def __str__(self) -> str:
         return self.what
@@ -116,7 +118,7 @@ def load(
     params = declared(config)
     script = script or Path(sys.argv[0]).name
     given, unknown = _parse(params, argv, config.__doc__ or "", script)
-    in_file, problems = _read(file, section, params)
+    in_file, problems = read_section(file, section, params)
     values: dict[str, Any] = {}
     for param in params:
         if param.name in given:
@@ -126,7 +128,7 @@ def load(
         else:
             problems.append(f"{param.name}: missing in {file.name}; {param.rule}")
             continue
-        value = _convert(param, raw)
+        value = convert(param, raw)
         if value is None:
             problems.append(f"{param.name} = {raw!r} ({source}): must be {param.rule}")
         values[param.name] = value
@@ -157,8 +159,8 @@ def _parse(
     return given, rest
 
 
-def _read(file: Path, section: str, params: list[Param]) -> tuple[dict[str, Any], list[str]]:
-    """Return the section's values and what is wrong with the file."""
+def read_section(file: Path, section: str, params: list[Param]) -> tuple[dict[str, Any], list[str]]:
+    """Return the section's values, by the names of params, and what is wrong with the file."""
     import yaml
 
     try:
@@ -172,14 +174,14 @@ def _read(file: Path, section: str, params: list[Param]) -> tuple[dict[str, Any]
         return {}, [f"{file.name} has no section {section!r} with names and values"]
     known = {param.name for param in params}
     problems = [
-        f"{name} ({file.name}): no such parameter{_meant(str(name), sorted(known))}"
+        f"{name} ({file.name}): no such parameter{meant(str(name), sorted(known))}"
         for name in values
         if name not in known
     ]
     return {name: values[name] for name in values if name in known}, problems
 
 
-def _convert(param: Param, raw: object) -> Any:
+def convert(param: Param, raw: object) -> Any:
     """Return the value as the parameter's type, None if it cannot be or is not allowed.
 
     YAML reads `1e-3` as text (it wants `1.0e-3`), so a number may come as text, and a
@@ -207,12 +209,13 @@ def _unknown(words: list[str], params: list[Param]) -> list[str]:
     for before, word in zip(["", *words], words, strict=False):
         if word.startswith("-"):
             name = word.partition("=")[0]
-            problems.append(f"{name}: no such option{_meant(name, options)}")
+            problems.append(f"{name}: no such option{meant(name, options)}")
         elif not before.startswith("-"):
             problems.append(f"{word}: not an option")
     return problems
 
 
-def _meant(word: str, known: list[str]) -> str:
+def meant(word: str, known: Sequence[str]) -> str:
+    """Return which of the known words is meant, as the end of a sentence; "" if none is near."""
     near = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -51,7 +51,8 @@ ALLOWED = {
         *("terminal", "tracking"),
     },
     "ledger": {"capture", "digests", "errors", "ledger", "record"},
-    "keras": {"checkpoints", "errors", "ledger"},
+    "sweep": {"checkpoints", "errors", "params", "store", "sweep"},
+    "keras": {"checkpoints", "errors", "ledger", "sweep"},
     "lightning": {"checkpoints", "errors", "ledger"},
     "evidence": {"digests", "errors", "evidence", "record", "store"},
     "replay": {
@@ -73,7 +74,7 @@ ALLOWED = {
             "launch",
             "record",
         ),
-        *("remote", "replay", "runs", "store", "terminal", "ui", "__version__"),
+        *("remote", "replay", "runs", "store", "sweep", "terminal", "ui", "__version__"),
     },
     "__main__": {"cli"},
     "__init__": {"checkpoints", "ledger", "runs"},

@@ -26,3 +26,11 @@ DVC_BASELINE_TAG = "dvc.baseline_rev"
 DVC_REV_TAG = "dvc.exp_rev"
 # The stage of dvc.yaml that it was, with or without an experiment.
 DVC_STAGE_TAG = "dvc.stage"
+# Of a trial of a search: the study's name, which of its trials it is, and, of one that was
+# ended early, after which epoch.
+STUDY_TAG = "runback.study"
+TRIAL_TAG = "runback.trial"
+PRUNED_TAG = "runback.pruned"
+# Of a search's own run: the id of the best trial's run, and what it was trained with, as JSON.
+BEST_TRIAL_TAG = "runback.best_trial"
+BEST_PARAMS_TAG = "runback.best_params"

@@ -1,0 +1,1 @@
+"""Search for better hyperparameters: Optuna proposes, and each trial is a training of its own."""

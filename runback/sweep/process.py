@@ -1,0 +1,104 @@
+"""A trial's process, on the side of the search: started, listened to, answered, ended.
+
+It is a training like any other, with its values on its command line; what it says goes
+over a socket whose other end is open in it (pruning.py). If the search is killed, the
+socket closes, and the training ends as if it had been told to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from runback.sweep.pruning import VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+# How often it is asked whether a process is gone whose children keep the socket open.
+LOOK_S = 0.5
+# A training that is told to end writes its record; that takes seconds.
+GRACE_S = 30.0
+_TAIL_BYTES = 4_096
+
+
+class Process:
+    """The process of a trial. log: what it prints goes there."""
+
+    def __init__(
+        self, words: Sequence[str], folder: Path, environ: Mapping[str, str], log: Path
+    ) -> None:
+        """Start it, in a group of its own, which Ctrl-C does not reach. Raises OSError."""
+        self.log = log
+        self._is_told = False
+        self._ours, theirs = socket.socketpair()
+        self._ours.settimeout(LOOK_S)
+        with theirs, log.open("wb") as output:
+            self._child = subprocess.Popen(
+                list(words),
+                cwd=folder,
+                env={**environ, VARIABLE: str(theirs.fileno())},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+                process_group=0,
+            )
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """Yield what it says, until it is gone or has closed its end."""
+        rest = b""
+        while (data := self._received()) is not None:
+            *lines, rest = (rest + data).split(b"\n")
+            yield from map(json.loads, lines)
+
+    def _received(self) -> bytes | None:
+        try:
+            return self._ours.recv(65_536) or None
+        except TimeoutError:
+            return b"" if self._child.poll() is None else None
+        except ConnectionError:
+            return None
+
+    def say(self, **message: Any) -> None:
+        """Tell it something; nothing happens if it is gone."""
+        with contextlib.suppress(OSError):
+            self._ours.sendall(json.dumps(message).encode() + b"\n")
+
+    def wait(self) -> int:
+        """Wait for its end; return its status, negative for a signal."""
+        status = self._child.wait()
+        self._tell(signal.SIGTERM)  # what it left behind
+        self._ours.close()
+        return status
+
+    def stop(self) -> None:
+        """Tell it to end; once, since a training that is ending takes a second time badly."""
+        if not self._is_told and self._child.poll() is None:
+            self._is_told = True
+            self._tell(signal.SIGTERM)
+
+    def end(self) -> None:
+        """Tell it to end, and end it if it does not."""
+        self.stop()
+        try:
+            self._child.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._tell(signal.SIGKILL)
+
+    def _tell(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, number)
+
+    def last_line(self) -> str:
+        """Return the last line that it printed, "" if there is none."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,89 @@
+"""The runs of a search: its own, and those of its trials below it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from runback.checkpoints.start import init, resume
+from runback.store import tags
+from runback.sweep import report
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from runback.checkpoints.experiment import Experiment
+    from runback.sweep.study import Study
+    from runback.sweep.trial import Trial
+
+# Of the process that searches; a trial is a run of its own, and no replay even in one.
+_NOT_HANDED_ON = {
+    *("MLFLOW_RUN_ID", "RUNBACK_REPLAY", "RUNBACK_REPLAY_ATTEMPT", "RUNBACK_REPLAY_FROM"),
+}
+_FOLDER = "search"
+
+
+def begun(study: Study, project: Path, experiment: str) -> Experiment:
+    """Start the run of a search, or go on with it if the study has one.
+
+    Raises what runback.init and runback.resume do: NoSuchRun, if it is gone.
+    """
+    if study.parent:
+        return resume(study.parent, project)
+    run = init(project, study.design.terms, experiment, study.design.name)
+    study.parent = run.id
+    return run
+
+
+def options(values: Mapping[str, Any]) -> list[str]:
+    """Return the options that say all parameters of a training; values are read back to the bit."""
+    return [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+
+
+def environ(
+    given: Mapping[str, str], study: Study, trial: Trial, run: Experiment, experiment: str
+) -> dict[str, str]:
+    """Return the variables of a trial's process.
+
+    MLflow gives the tags in MLFLOW_RUN_CONTEXT to the runs that the process starts.
+    MLFLOW_PARENT_RUN_ID, which is in their records, says to `runback replay` that they
+    are below another run by these variables alone, and can be replayed without it.
+    """
+    context = {
+        tags.PARENT_TAG: run.id,
+        tags.STUDY_TAG: study.design.name,
+        tags.TRIAL_TAG: str(trial.place),
+    }
+    kept = {name: value for name, value in given.items() if name not in _NOT_HANDED_ON}
+    return {
+        **kept,
+        "MLFLOW_EXPERIMENT_NAME": experiment,
+        "MLFLOW_PARENT_RUN_ID": run.id,
+        "MLFLOW_RUN_CONTEXT": json.dumps(context),
+    }
+
+
+def note(run: Experiment, study: Study) -> None:
+    """Log to the search's run what is the best so far, at the number of trials that have ended."""
+    from mlflow import MlflowClient
+
+    if best := study.best():
+        run.checkpoint(
+            step=len(study.results()), metrics={f"best_{study.design.metric}": best.value}
+        )
+        client = MlflowClient()
+        client.set_tag(run.id, tags.BEST_TRIAL_TAG, best.run_id)
+        client.set_tag(run.id, tags.BEST_PARAMS_TAG, json.dumps(dict(best.values)))
+
+
+def finish(run: Experiment, study: Study) -> None:
+    """Log to the search's run what came of all trials, as CSV and as pictures."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    client.log_text(run.id, report.as_csv(study), f"{_FOLDER}/trials.csv")
+    for name, figure in report.pictures(study):
+        whole = {"bbox_inches": "tight"}  # or names at its edge are cut off
+        client.log_figure(run.id, figure, f"{_FOLDER}/{name}.png", save_kwargs=whole)
