@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytest
@@ -228,7 +229,8 @@ def test_dry_run_writes_nothing(store: Store) -> None:
     before = sorted(store.root.rglob("*"))
     done = replay(store, "first", "--dry-run")
     assert done.returncode == 0, done.stderr
-    text = plain(done.stdout).replace(str(store.root), "ROOT").replace(sys.executable, "PYTHON")
+    text = plain(done.stdout).replace(str(store.root), "ROOT")
+    text = text.replace(quote(sys.executable), "PYTHON")
     assert text == WOULD
     assert [p for p in sorted(store.root.rglob("*")) if "-wal" not in p.name] == [
         p for p in before if "-wal" not in p.name
