@@ -55,9 +55,11 @@ def edited(root: Path, experiments: Sequence[Experiment]) -> Iterator[Finding]:
 
     DVC looks at them when the training has ended (dvc#11058), and at tracked files only.
     """
+    runs = _runs(root, experiments)
+    names = {experiment.name for experiment in experiments}
     for experiment in experiments:
-        run = _runs(root, [experiment]).get(experiment.run_id)
-        if run is None or run.tags.get(DVC_NAME_TAG) is None:
+        run = runs.get(experiment.run_id)
+        if run is None or not _is_its_own(experiment, run, names):
             continue
         changed, lacking = _differing(root, experiment, run)
         if changed:
