@@ -39,7 +39,7 @@ LAST_FIGURE = "document.querySelector('.jp-Cell:last-child .jp-OutputArea img')?
 NO_NEWS = "[...document.querySelectorAll('.Toastify button')].find(e => e.innerText === 'No')"
 # Cells out of sight are not in the page.
 TOP = "(e => (e.scrollTop = 0, true))(document.querySelector('.jp-WindowedPanel-outer'))"
-TABLE = "[...document.querySelectorAll('.jp-CodeCell')].find(e => /to_frame/.test(e.innerText))"
+TABLE = "[...document.querySelectorAll('.jp-CodeCell')].find(e => /gradient/.test(e.innerText))"
 
 
 def main() -> None:
