@@ -168,7 +168,7 @@ def design(
     pruner: BasePruner | None = None,
     seed: int = 0,
 ) -> Design:
-    varied = {"rate": RATE, "size": SIZES}
+    varied: dict[str, Range | Choices] = {"rate": RATE, "size": SIZES}
     return Design(
         name, "score", direction, seed, varied, {"epochs": 3}, TPESampler_of, pruner or NopPruner()
     )

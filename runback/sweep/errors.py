@@ -29,6 +29,14 @@ class StudyDiffers(RunbackError):
         )
 
 
+class SearchRunGone(RunbackError):
+    def __init__(self, name: str, run_id: str, reason: str) -> None:
+        super().__init__(
+            f'study "{name}" cannot go on in its run {run_id[:8]}: {reason}',
+            f"runback restore {run_id[:8]}   # or: --study {name}-2 begins another",
+        )
+
+
 class StudyUnreadable(RunbackError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(

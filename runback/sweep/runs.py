@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from runback.checkpoints.errors import CheckpointFailed
 from runback.checkpoints.start import init, resume
+from runback.errors import NoSuchRun, StoreError
 from runback.store import tags
 from runback.sweep import report
+from runback.sweep.errors import SearchRunGone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +31,13 @@ _FOLDER = "search"
 def begun(study: Study, project: Path, experiment: str) -> Experiment:
     """Start the run of a search, or go on with it if the study has one.
 
-    Raises what runback.init and runback.resume do: NoSuchRun, if it is gone.
+    Raises SearchRunGone, and what runback.init does.
     """
     if study.parent:
-        return resume(study.parent, project)
+        try:
+            return resume(study.parent, project)
+        except (CheckpointFailed, NoSuchRun, StoreError) as error:
+            raise SearchRunGone(study.design.name, study.parent, str(error)) from error
     run = init(project, study.design.terms, experiment, study.design.name)
     study.parent = run.id
     return run

@@ -10,13 +10,11 @@ trial but its place among those that were asked for, which a trial keeps when it
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import math
-import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from runback.sweep.errors import StudyDiffers, StudyGoesOn, StudyUnreadable
+from runback.sweep import storage
 from runback.sweep.trial import COMPLETE, FAILED, PRUNED, STATES, Result, Trial
 
 if TYPE_CHECKING:
@@ -31,8 +29,8 @@ if TYPE_CHECKING:
 # Attributes of a trial: its place; of one that is run again, which it was; how often its
 # process was killed; its run; why it failed.
 _PLACE, _AGAIN, _KILLS, _RUN, _WHY = "trial", "again", "kills", "run", "why"
-_TERMS, _PARENT, _SHOWN = "terms", "parent", "shown"
-_BUSY_S = 60.0
+# Attributes of the study: its run, and with how many trials that was finished.
+_PARENT, _SHOWN = "parent", "shown"
 
 
 @contextlib.contextmanager
@@ -41,51 +39,11 @@ def opened(folder: Path, design: Design) -> Iterator[Study]:
 
     Raises StudyGoesOn, StudyDiffers, StudyUnreadable.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o666)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StudyGoesOn(design.name, folder / "lock") from None
+    with storage.locked(folder, design):
         path = folder / "study.db"
-        with _reading(path):
-            study = Study(_loaded(path, design), design, path)
+        with storage.reading(path):
+            study = Study(storage.loaded(path, design), design, path)
         yield study
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    from optuna.exceptions import OptunaError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (OptunaError, SQLAlchemyError) as error:
-        raise StudyUnreadable(path, str(error.__cause__ or error).split("\n")[0]) from error
-
-
-def _loaded(path: Path, design: Design) -> optuna.Study:
-    """Return the study, of the same terms. Raises StudyDiffers."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    wait = {"connect_args": {"timeout": _BUSY_S}}
-    study = optuna.create_study(
-        storage=optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs=wait),
-        study_name=design.name,
-        direction=optuna.study.StudyDirection[design.direction.upper()],
-        pruner=design.pruner,
-        load_if_exists=True,
-    )
-    known = study.user_attrs.get(_TERMS)
-    if known is None and not study.get_trials(deepcopy=False):
-        study.set_user_attr(_TERMS, design.terms)
-    elif differences := design.differences(known or {}):
-        raise StudyDiffers(design.name, differences)
-    return study
 
 
 class Study:
@@ -138,7 +96,8 @@ class Study:
             self.optuna.sampler = self.design.sampler(self.design.seed_of(place))
             asked = self.optuna.ask(self._space)
             asked.set_user_attr(_PLACE, place)  # one that somebody queued with Optuna has none
-            return Trial(place, self._values(asked.params), asked.user_attrs.get(_KILLS, 0), asked)
+            kills = asked.user_attrs.get(_KILLS, 0)
+            return Trial(place, self._name(place), self._values(asked.params), kills, asked)
 
     def note_run(self, trial: Trial, run_id: str) -> None:
         with self._held():
@@ -203,7 +162,7 @@ class Study:
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
-        with self._lock, _reading(self._path):
+        with self._lock, storage.reading(self._path):
             yield
 
     def _ended(self) -> list[FrozenTrial]:
@@ -223,6 +182,12 @@ class Study:
         """Return how many trials there are, each counted once however often it was run."""
         places = {t.user_attrs.get(_PLACE) for t in self.optuna.get_trials(deepcopy=False)}
         return len(places - {None})
+
+    def _name(self, place: int) -> str:
+        """Return a name that no other run of the study has, nor of this trial run before."""
+        trials = self.optuna.get_trials(deepcopy=False)
+        times = sum(trial.user_attrs.get(_PLACE) == place for trial in trials)
+        return f"{self.design.name}-trial-{place}" + (f"-try-{times}" if times > 1 else "")
 
     def _frozen(self, trial: Trial) -> FrozenTrial:
         return self.optuna.get_trials(deepcopy=False)[trial.asked.number]

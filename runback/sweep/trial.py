@@ -15,9 +15,10 @@ COMPLETE, PRUNED, FAILED = STATES = ("complete", "pruned", "failed")
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial to run. place: from 0. kills: how often its process was killed before."""
+    """A trial to run. place: from 0. name: its run's. kills: how often its process was killed."""
 
     place: int
+    name: str
     values: Mapping[str, Any]
     kills: int
     asked: optuna.Trial

@@ -121,7 +121,7 @@ class Workers:
         return (result, process) if result else None
 
     def _listen(self, trial: Trial, process: Process) -> _Heard:
-        process.say(name=f"{self._study.design.name}-trial-{trial.place}", metric=self._metric)
+        process.say(name=trial.name, metric=self._metric)
         heard = _Heard()
         for message in process.messages():
             if "run" in message:
