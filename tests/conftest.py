@@ -149,6 +149,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def lend_environment(root: Path) -> None:
+    """Give a project a .venv that has the packages of the environment that runs this."""
+    venv = root / ".venv"
+    options = ("--without-pip", "--system-site-packages")
+    subprocess.run([sys.executable, "-m", "venv", *options, str(venv)], check=True)
+    library = next((venv / "lib").glob("python3*")) / "site-packages"
+    ours = next(path for path in sys.path if path.endswith("site-packages"))
+    (library / "ours.pth").write_text(ours + "\n")
+    write_stamp(root)
+
+
 def write_stamp(root: Path, **packages: str) -> None:
     """Say of the project's .venv that it is complete, with these packages."""
     stamp = {

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, bare_environ, copy_project, write_stamp
+from conftest import REPOSITORY, bare_environ, copy_project, lend_environment
 from screens import run
 from sessions import blocks, pattern, steady, steps
 
@@ -23,15 +22,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
     """Return a copy of the project whose .venv is the environment that runs this."""
     folder = tmp_path_factory.mktemp("readme")
     root = copy_project(folder / "my project", git=True)
-    venv = root / ".venv"
-    subprocess.run(
-        [sys.executable, "-m", "venv", "--without-pip", "--system-site-packages", str(venv)],
-        check=True,
-    )
-    library = next((venv / "lib").glob("python3*")) / "site-packages"
-    ours = next(path for path in sys.path if path.endswith("site-packages"))
-    (library / "ours.pth").write_text(ours + "\n")
-    write_stamp(root)
+    lend_environment(root)
     return root, bare_environ(folder)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import scipy
 from dataset import AUDIO, Incomplete, some
 
-# scipy is in the lock and reads what ESC-50 consists of: plain WAV. torchaudio is not to be
-# had for every build of torch that the lock names; soundfile would add a library in C.
+# scipy is in the lock and reads what ESC-50 consists of: plain WAV. torchaudio has no release
+# for the locked torch, and soundfile would bring a library in C for formats that are not here.
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 
@@ -102,7 +102,7 @@ def _key(sounds: Sequence[Sound], rate: int) -> str:
 def _read_cache(kept: Path, key: str) -> np.ndarray | None:
     """Return what was kept under this key, None if it is another or cannot be read."""
     try:
-        with np.load(kept, allow_pickle=False) as found:
+        with kept.open("rb") as file, np.load(file, allow_pickle=False) as found:
             if str(found["key"]) != key:
                 return None
             clips: np.ndarray = found["clips"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from dataclasses import dataclass
 from shlex import quote
@@ -89,15 +90,15 @@ def _listed(folder: Path) -> Iterator[Sound]:
         raise Incomplete(folder, f"{TABLE} is no table: {error}") from None
 
 
-def _sound(folder: Path, row: dict[str, str | None], line: int) -> Sound:
+def _sound(folder: Path, row: dict[str | None, str | None], line: int) -> Sound:
     name = row["filename"] or ""
-    try:
+    # The key None has what is too much, the value None is of what is missing.
+    is_whole = None not in row and None not in row.values()
+    with contextlib.suppress(ValueError):
         sound = Sound(folder / AUDIO / name, int(row["target"] or ""), int(row["fold"] or ""))
-    except ValueError:
-        sound = None
-    if sound is None or sound.path.name != name or sound.fold not in FOLDS or row["take"] is None:
-        raise Incomplete(folder, f"line {line} of {TABLE} is not a whole row: {name}")
-    return sound
+        if is_whole and sound.path.name == name and sound.fold in FOLDS:
+            return sound
+    raise Incomplete(folder, f"line {line} of {TABLE} is not a whole row: {name}")
 
 
 def _check_targets(folder: Path, targets: set[int], n_classes: int) -> None:

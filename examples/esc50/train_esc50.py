@@ -43,7 +43,7 @@ class Config:
     data: Annotated[str, Text("a folder"), "the data set; a relative one is the project's"]
     folds: Annotated[str, OneOf((*map(str, dataset.FOLDS), ALL)), "held out; all: each in turn"]
     sample_rate: Annotated[int, Between(1000, 44_100), "Hz, to which sounds are resampled"]
-    n_classes: Annotated[int, Between(2, 50), "of the data set"]
+    n_classes: Annotated[int, Between(2, 10_000), "of the data set"]
     base_filters: Annotated[int, Between(1, 1024), "of the first two convolutions"]
     epochs: Annotated[int, Between(1, 10_000), "passes over the training sounds"]
     batch_size: Annotated[int, Between(1, 65_536), "sounds per step"]
@@ -62,18 +62,17 @@ class Data:
     def loader(self, config: Config, is_held_out: bool) -> DataLoader[Any]:
         """Return batches of clips (B, 1, T) and targets (B,): the held-out fold, or the others.
 
-        The order is drawn from torch's own generator: a checkpoint has its state.
+        The order is drawn from torch's own generator: a checkpoint has its state. No
+        workers: all is in memory.
         """
         import torch
-        from torch.utils.data import DataLoader, TensorDataset
+        from torch.utils.data import DataLoader, Subset, TensorDataset
 
+        targets = torch.tensor([sound.target for sound in self.sounds])
+        whole = TensorDataset(torch.from_numpy(self.clips).unsqueeze(1), targets)
         held_out = [str(sound.fold) == config.folds for sound in self.sounds]
         chosen = [at for at, is_there in enumerate(held_out) if is_there == is_held_out]
-        clips = torch.from_numpy(self.clips[chosen]).unsqueeze(1)
-        targets = torch.tensor([self.sounds[at].target for at in chosen])
-        # In memory, so that processes to load it would only cost.
-        batches = TensorDataset(clips, targets)
-        return DataLoader(batches, config.batch_size, shuffle=not is_held_out)
+        return DataLoader(Subset(whole, chosen), config.batch_size, shuffle=not is_held_out)
 
 
 def load_data(config: Config) -> Data:
@@ -88,6 +87,7 @@ def load_data(config: Config) -> Data:
     declared = os.environ.get("RUNBACK_DATA", "").split(os.pathsep)
     words = dict.fromkeys([*filter(None, declared), config.data])
     os.environ["RUNBACK_DATA"] = os.pathsep.join(words)
+    # In outputs/, which neither git nor a run's record has: a replay makes a cache of its own.
     cache = PROJECT / "outputs" / EXPERIMENT
     return Data(sounds, clips.load(sounds, folder, config.sample_rate, cache))
 
