@@ -69,14 +69,12 @@ def test_commands_name_what_exists() -> None:
 
 def test_file_tree_is_the_repositorys() -> None:
     tree = README.rpartition("```\n\nApache")[0].rpartition("```\n")[2]
-    named = {
-        word.rstrip("/")
-        for line in tree.splitlines()
-        for word in line[:21].replace(",", "").split()
-    }
+    names = re.findall(r"(?m)^(.+?)  ", tree)
+    named = {name.rstrip("/") for line in names for name in line.split(", ")}
     tracked = subprocess.check_output(["git", "ls-files"], cwd=REPOSITORY, text=True).split("\n")
     top = {path.split("/")[0] for path in tracked if path}
     unnamed = {".ci", ".dockerignore", ".gitignore", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"}
+    unnamed |= {".dvcignore", ".gitattributes"}
     assert named == top - unnamed - {"LICENSE", "pyproject.toml"}
 
 
