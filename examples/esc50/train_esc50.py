@@ -95,7 +95,6 @@ def load_data(config: Config) -> Data:
 def train_fold(config: Config, data: Data) -> float:
     """Train with one fold held out, in the run that is active; return its accuracy at the end."""
     import mlflow
-    import pytorch_lightning as pl
 
     mlflow.log_params(dataclasses.asdict(config))
     # Of each fold anew: it is the same, to the bit, alone and among the five.
@@ -103,18 +102,7 @@ def train_fold(config: Config, data: Data) -> float:
     from net import AudioNet
 
     mlflow.log_dict(switches, "determinism.json")
-    trainer = pl.Trainer(
-        max_epochs=config.epochs,
-        devices=1,  # several would start a process each, and a run each
-        deterministic=True,
-        callbacks=[
-            runback.lightning.CheckpointCallback("audionet.ckpt", ("val_accuracy", "maximize")),
-            runback.lightning.LedgerCallback(),
-        ],
-        logger=False,
-        enable_model_summary=False,
-        enable_progress_bar=sys.stdout.isatty(),
-    )
+    trainer = new_trainer(config)
     net = AudioNet(config.n_classes, config.base_filters, config.learning_rate)
     latest = runback.init(PROJECT).latest  # None, but in a replay from a step
     trainer.fit(
@@ -128,6 +116,24 @@ def train_fold(config: Config, data: Data) -> float:
     accuracy = float(trainer.callback_metrics["val_accuracy"])
     print(f"fold {config.folds}: val_accuracy {accuracy:.4f}  weights {digest(trainer)[:19]}")
     return accuracy
+
+
+def new_trainer(config: Config) -> pl.Trainer:
+    """Return a trainer that keeps a checkpoint and the ledger of each epoch."""
+    import pytorch_lightning as pl
+
+    return pl.Trainer(
+        max_epochs=config.epochs,
+        devices=1,  # several would start a process each, and a run each
+        deterministic=True,
+        callbacks=[
+            runback.lightning.CheckpointCallback("audionet.ckpt", ("val_accuracy", "maximize")),
+            runback.lightning.LedgerCallback(),
+        ],
+        logger=False,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stdout.isatty(),
+    )
 
 
 def digest(trainer: pl.Trainer) -> str:
