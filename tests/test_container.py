@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runback.launch import container
+from runback.launch import container, inside
 from runback.launch.container import Caller
 from runback.launch.engine import Engine
 
@@ -146,3 +146,28 @@ def test_pointer_to_nowhere_mounts_nothing(tmp_path: Path) -> None:
 )
 def test_host_network_is_seen_in_the_extra_arguments(extra: list[str], host: bool) -> None:
     assert container.uses_host_network(extra) is host
+
+
+def test_copy_that_dvc_made_is_mounted_with_its_project() -> None:
+    """Store, cache and git's objects are the project's."""
+    copy = ROOT / ".dvc/tmp/exps/standalone/tmp1"
+    given = {"DVC_EXP_NAME": "a", "DVC_ROOT": str(ROOT), "DVC_STUDIO_TOKEN": "x"}
+    command = words(caller=replace(CALLER, cwd=copy), root=copy, environ=given)
+    home = CALLER.home
+    assert values(command, "--mount") == [
+        f"type=bind,source={ROOT},target={ROOT}",
+        f"type=bind,source={home},target={home}",
+    ]
+    assert values(command, "--workdir") == [str(copy)]
+    assert values(command, "--env")[:2] == ["DVC_EXP_NAME", "DVC_ROOT"]
+    assert str(copy / "runback/launch/inside.py") in command
+
+
+def test_copy_that_dvc_made_has_the_store_of_its_project() -> None:
+    copy = ROOT / ".dvc/tmp/exps/tmp1"
+    found = inside.variables(copy, {})
+    assert found["MLFLOW_TRACKING_URI"] == f"sqlite:///{ROOT}/mlflow.db"
+    assert found["_MLFLOW_SERVER_ARTIFACT_ROOT"] == f"{ROOT}/mlruns"
+    assert found["PYTHONPATH"] == str(copy)
+    assert inside.origin(ROOT) == ROOT
+    assert inside.origin(ROOT / ".dvc/tmp/exps") == ROOT / ".dvc/tmp/exps"
