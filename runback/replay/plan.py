@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runback.capture import command as capture_command
 from runback.capture import imported, machine, snapshot
-from runback.replay import attempt, command, comparable, data, environment, fetching, start
+from runback.replay import attempt, command, comparable, data, dvc, environment, start
 from runback.replay.drifts import drifts
 from runback.replay.original import part, read
 from runback.runs import stored
@@ -85,7 +85,7 @@ def plan(
     if wish.from_step is not None:
         stored.chosen(original.run, str(wish.from_step))
     places = data.located(original, wish.data)
-    fetched, digests = fetching.planned(original, places, wish.data)
+    fetched, digests = dvc.planned(original, places, wish.data)
     chosen = environment.choose(original, wish.environment, around)
     found = drifts(original.manifest, _now(original, chosen, digests, environ), is_before=True)
     why_not = ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from runback.errors import NoRecord, RecordError, RunbackError
 from runback.record import files, manifest
 from runback.replay import attempt as attempts
-from runback.replay import command, data, environment, fetching, process, publish, replayed, start
+from runback.replay import command, data, dvc, environment, process, publish, replayed, start
 from runback.replay.errors import ReplayFailed, ReplayInterrupted
 from runback.replay.judge import as_object, judged
 from runback.replay.original import part
@@ -42,7 +42,8 @@ def replay(plan: Plan, tell: Tell, is_trial: bool = False) -> Replay:
     original = plan.original
     present = {name: path for name, path in plan.data.items() if name not in plan.fetched}
     with attempts.begun(original, present) as attempt:
-        plan = fetching.fetch(plan, attempt, tell)
+        pulled = dvc.fetch(original, plan.fetched, attempt, tell)
+        plan = replace(plan, data={**plan.data, **pulled})
         ready = environment.prepare(plan.environment, original, attempt.code, plan.around)
         plan = replace(plan, environment=ready)
         tell(f"replaying {original.run.short_id} {original.run.name} in {attempt.folder}")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from runback.dvc import fetched as dvc
+from runback.dvc import fetched
 from runback.replay import attempt as attempts
 from runback.replay import data
 from runback.replay.errors import DataGone
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from runback.dvc.datasets import Noted
     from runback.replay.attempt import Attempt
     from runback.replay.original import Original
-    from runback.replay.plan import Plan
 
 
 def planned(
@@ -42,18 +40,23 @@ def planned(
     return wanted, {**digests, **{name: recorded[name] for name in wanted}}
 
 
-def fetch(plan: Plan, attempt: Attempt, tell: Callable[[str], None]) -> Plan:
-    """Return the plan with its data fetched into the attempt's folder, and linked to the code.
+def fetch(
+    original: Original,
+    wanted: Mapping[str, Noted],
+    attempt: Attempt,
+    tell: Callable[[str], None],
+) -> dict[str, Path]:
+    """Fetch data into the attempt's folder, link it to the code, and return where it is.
 
     Raises NotFetched, DataGone: DVC brought something else.
     """
-    original, places = plan.original, dict(plan.data)
-    for number, (name, noted) in enumerate(sorted(plan.fetched.items())):
+    places = dict[str, Path]()
+    for number, (name, noted) in enumerate(sorted(wanted.items())):
         tell(f"fetching the data {name} with dvc pull, as it was recorded: {noted.digest[:12]}…")
         folder = attempt.folder / "data" / str(number)
-        places[name] = dvc.fetch(data.project_of(original), name, noted, folder)
+        places[name] = fetched.fetch(data.project_of(original), name, noted, folder)
         found = data.digests(original, {name: places[name]})[name].get("digest")
         if found != noted.digest:
             raise DataGone(original.id, [f"{name}: was {noted.digest}, DVC brought {found}"])
-    attempts.link(attempt.code, {name: places[name] for name in plan.fetched})
-    return replace(plan, data=places)
+    attempts.link(attempt.code, places)
+    return places
