@@ -55,14 +55,20 @@ def _config(settings: str, cache: str) -> str:
     """
     lines = ["[core]", "no_scm = true", "analytics = false", "check_update = false"]
     pairs = [line.partition("=")[::2] for line in settings.splitlines()]
-    lines += [f"remote = {value}" for key, value in pairs if key == "core.remote"]
-    lines += ["[cache]", f"dir = {cache}"]
-    lines += [f"{k[6:]} = {v}" for k, v in pairs if k.startswith("cache.") and k != "cache.dir"]
+    lines += [f"remote = {_quoted(value)}" for key, value in pairs if key == "core.remote"]
+    lines += ["[cache]", f"dir = {_quoted(cache)}"]
+    lines += [f"type = {_quoted(value)}" for key, value in pairs if key == "cache.type"]
     for key, value in pairs:
         remote, _, name = key.removeprefix("remote.").rpartition(".")
         if key.startswith("remote.") and remote:
-            lines += [f"['remote \"{remote}\"']", f"{name} = {value}"]
+            lines += [f"['remote \"{remote}\"']", f"{name} = {_quoted(value)}"]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(value: str) -> str:
+    """Return a value as ConfigObj reads it back: # would begin a comment, a comma a list."""
+    mark = "'" if '"' in value else '"'
+    return f"{mark}{value}{mark}"
 
 
 def _asked(program: str, folder: Path, name: str, *words: str) -> str:
