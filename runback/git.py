@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ OPTIONS = (
     # Neither a daemon nor a hook may start because we look.
     *("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"),
 )
+# How `git cat-file --batch` begins what it has.
+_OBJECT = re.compile(rb"[0-9a-f]+ (\w+) (\d+)")
 
 
 def ask(root: Path, *arguments: str, stdin: bytes = b"") -> bytes | None:
@@ -45,17 +48,26 @@ def contents(root: Path, names: Iterable[str]) -> dict[str, bytes]:
 
     One process for all of them (`git cat-file --batch`).
     """
-    asked = [name for name in names if "\n" not in name]
-    output = ask(root, "cat-file", "--batch", stdin="".join(f"{n}\n" for n in asked).encode())
+    asked = {name: line for name in names if (line := _line(name))}
+    output = ask(root, "cat-file", "--batch", stdin=b"".join(asked.values()))
     found, at = dict[str, bytes](), 0
     for name in asked if output else ():
         assert output is not None
         end = output.index(b"\n", at)
-        about, at = output[at:end], end + 1
-        if about.endswith((b" missing", b" ambiguous")):
-            continue
-        _id, kind, size = about.rsplit(b" ", 2)
-        if kind == b"blob":
-            found[name] = output[at : at + int(size)]
-        at += int(size) + 1
+        about, at = _OBJECT.fullmatch(output[at:end]), end + 1
+        if about is None:
+            continue  # missing, ambiguous, a submodule
+        size = int(about[2])
+        if about[1] == b"blob":
+            found[name] = output[at : at + size]
+        at += size + 1
     return found
+
+
+def _line(name: str) -> bytes:
+    """Return a name as git is asked for it; nothing of one that no file can have."""
+    try:
+        line = os.fsencode(name)
+    except UnicodeEncodeError:
+        return b""
+    return b"" if b"\n" in line or b"\0" in line else line + b"\n"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runback.doctor import dvc, params
 from runback.doctor import experiments as of_experiments
+from runback.doctor import head, params, remotes
 from runback.dvc.experiments import experiments, is_used
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ def findings(root: Path) -> Iterator[Finding]:
     if not is_used(root):
         return
     known = experiments(root)
-    yield from dvc.detached_head(root)
-    yield from dvc.relative_remotes(root)
-    yield from dvc.late_remotes(root, known)
+    yield from head.detached(root)
+    yield from remotes.relative(root)
+    yield from remotes.late(root, known)
     if (root / "mlflow.db").exists():
-        yield from of_experiments.not_trained(root, known)
-        yield from of_experiments.edited(root, known)
+        results = of_experiments.results(root, known)
+        yield from of_experiments.not_trained(results)
+        yield from of_experiments.edited(root, results)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from runback.dvc import stages
+from runback.dvc import stages, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,12 +31,10 @@ class Noted:
 
     def text(self, name: str) -> str:
         """Return the .dvc file of a data set with this name."""
-        import yaml
-
         md5 = self.digest.removeprefix("md5:")
         count = {"nfiles": self.files} if md5.endswith(".dir") else {}
         about = {"md5": md5, "size": self.size_bytes, **count, "hash": "md5", "path": name}
-        return str(yaml.safe_dump({"outs": [about]}, sort_keys=False))
+        return json.dumps({"outs": [about]}, ensure_ascii=False)  # which is YAML, and quotes all
 
 
 @dataclass(frozen=True)
@@ -57,12 +55,12 @@ def of(path: Path) -> Dataset | None:
     try:
         noted_ns = file.stat().st_mtime_ns
         about = _only_output(file.read_bytes())
-    except OSError:
+    except (OSError, ValueError):  # no name that a file can have
         return None
-    digest, size, files = about.get("md5"), about.get("size"), about.get("nfiles", 1)
     if about.get("hash") != "md5" or about.get("path") != path.name:
         return None
-    found = noted(f"md5:{digest}", size, files)
+    size, files = _count(about.get("size")), _count(about.get("nfiles", "1"))
+    found = noted(f"md5:{about.get('md5')}", size, files)
     return Dataset(file, found, noted_ns) if found else None
 
 
@@ -92,13 +90,12 @@ def folder_digest(files: Mapping[str, str]) -> str:
 
 
 def _only_output(text: bytes) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return {}
+    content = texts.parsed(text)
     outs = content.get("outs") if isinstance(content, dict) else None
     if isinstance(outs, list) and len(outs) == 1 and isinstance(outs[0], dict):
         return dict(outs[0])
     return {}
+
+
+def _count(text: Any) -> int | None:
+    return int(text) if isinstance(text, str) and re.fullmatch("[0-9]{1,18}", text) else None

@@ -35,14 +35,24 @@ def is_used(root: Path) -> bool:
 
 
 def experiments(root: Path) -> list[Experiment]:
-    """Return the experiments of the project; none where DVC or git is not used."""
+    """Return the experiments of the project, oldest first; none where DVC or git is not used.
+
+    A repository of several projects has them all in one place: those that changed other
+    folders only are left out.
+    """
     if not is_used(root):
         return []
-    output = git.ask(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps/")
-    found = [_REF.fullmatch(line) for line in (output or b"").decode(errors="replace").split("\n")]
+    words = ("--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps/")
+    output = git.ask(root, "for-each-ref", *words) or b""
+    found = [_REF.fullmatch(line) for line in output.decode(errors="replace").split("\n")]
     refs = [match.groups() for match in found if match]
+    foreign = _foreign(root, [rev for rev, *_ in refs])
     runs = _runs(root, [rev for rev, *_ in refs])
-    return [Experiment(name, rev, a + b, runs.get(rev, "")) for rev, a, b, name in refs]
+    return [
+        Experiment(name, rev, a + b, runs.get(rev, ""))
+        for rev, a, b, name in refs
+        if rev not in foreign
+    ]
 
 
 def named(root: Path, text: str) -> Iterator[Experiment]:
@@ -51,6 +61,19 @@ def named(root: Path, text: str) -> Iterator[Experiment]:
         is_rev = len(text) >= 4 and experiment.rev.startswith(text.lower())
         if text == experiment.name or is_rev:
             yield experiment
+
+
+def _foreign(root: Path, revs: Iterable[str]) -> set[str]:
+    """Return the commits that changed files, but none in this folder of the repository."""
+    anywhere, here = _changing(root, revs), _changing(root, revs, "--relative")
+    return anywhere - here
+
+
+def _changing(root: Path, revs: Iterable[str], *options: str) -> set[str]:
+    asked = "".join(f"{rev}\n" for rev in revs).encode()
+    words = ("diff-tree", "--stdin", "-r", "--name-only", *options)
+    lines = (git.ask(root, *words, stdin=asked) or b"").decode(errors="replace").split("\n")
+    return set(revs) & set(lines)
 
 
 def _runs(root: Path, revs: Iterable[str]) -> dict[str, str]:
@@ -68,10 +91,9 @@ def _runs(root: Path, revs: Iterable[str]) -> dict[str, str]:
 def _run_id(text: bytes) -> str:
     """Return the first run id among metrics: any entry whose key ends in run_id."""
     try:
-        content = json.loads(text)
-    except ValueError:
+        return next(_ids(json.loads(text)), "")
+    except (ValueError, RecursionError):
         return ""
-    return next(_ids(content), "")
 
 
 def _ids(content: Any) -> Iterator[str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from posixpath import normpath
 from typing import TYPE_CHECKING, Any
+
+from runback.dvc import texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,13 +49,7 @@ def read(root: Path) -> Stages:
 
 def parsed(text: bytes) -> Stages:
     """Return the stages that a dvc.yaml describes; what is no stage of DVC 3 is left out."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return Stages()
-    found = Stages()
+    content, found = texts.parsed(text), Stages()
     for stage in _parts(_get(content, "stages")):
         wdir = _get(stage, "wdir") or "."
         if _get(stage, "foreach") or _get(stage, "matrix") or wdir not in (".", "./"):
@@ -62,7 +59,7 @@ def parsed(text: bytes) -> Stages:
         for key in ("outs", "metrics", "plots"):
             entries = list(_entries(stage, key))
             found.made.update(name for name, _ in entries)
-            found.kept.update(name for name, about in entries if _get(about, "persist"))
+            found.kept.update(name for name, about in entries if _is_true(about, "persist"))
             found.metrics.extend(name for name, _ in entries if key == "metrics")
     found.metrics.extend(name for name, _ in _entries(content, "metrics"))
     return found
@@ -72,18 +69,22 @@ def _get(content: Any, key: str) -> Any:
     return content.get(key) if isinstance(content, dict) else None
 
 
+def _is_true(content: Any, key: str) -> bool:
+    return str(_get(content, key)).lower() == "true"
+
+
 def _parts(stages: Any) -> list[Any]:
     return list(stages.values()) if isinstance(stages, dict) else []
 
 
 def _entries(content: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """Yield name and settings of each entry: `- PATH` or `- PATH: {cache: false}`."""
+    """Yield path and settings of each entry: `- PATH` or `- PATH: {cache: false}`."""
     entries = _get(content, key)
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, str):
-            yield entry, None
+            yield normpath(entry), None
         elif isinstance(entry, dict):
-            yield from ((name, about) for name, about in entry.items() if isinstance(name, str))
+            yield from ((normpath(name), about) for name, about in entry.items())
 
 
 def _params(stage: Any) -> Iterator[str]:
@@ -91,6 +92,6 @@ def _params(stage: Any) -> Iterator[str]:
     entries = _get(stage, "params")
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict):
-            yield from (name for name in entry if isinstance(name, str))
-        else:
+            yield from entry
+        elif isinstance(entry, str):
             yield "params.yaml"
