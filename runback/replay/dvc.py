@@ -50,7 +50,7 @@ def fetch(
 
     Raises NotFetched, DataGone: DVC brought something else.
     """
-    places = dict[str, Path]()
+    places: dict[str, Path] = {}
     for number, (name, noted) in enumerate(sorted(wanted.items())):
         tell(f"fetching the data {name} with dvc pull, as it was recorded: {noted.digest[:12]}…")
         folder = attempt.folder / "data" / str(number)
