@@ -28,8 +28,9 @@ class Shell:
 
     def type(self, command: str) -> str:
         if command.startswith("./run_script.bash runback"):  # a person's screen; no stderr on it
-            words = ("bash", "-c", f"{command} 2>/dev/null")
-            return run(words, self.folder, self.environ).text
+            words = ("bash", "-c", f"{command} 2>../errors")
+            printed = run(words, self.folder, self.environ).text
+            return printed or (self.folder.parent / "errors").read_text()
         done = subprocess.run(
             ["bash", "-c", f'{command} && echo "in $PWD"'],
             cwd=self.folder,
