@@ -34,10 +34,11 @@ def is_used(root: Path) -> bool:
     return (root / ".dvc" / "config").is_file()
 
 
-def experiments(root: Path) -> list[Experiment]:
+def experiments(root: Path, named: str | None = None) -> list[Experiment]:
     """Return the experiments of the project, oldest first; none where DVC or git is not used.
 
-    A repository of several projects has them all in one place: those that changed other
+    named: only those of this name, or whose commit begins so (4 characters at least). A
+    repository of several projects has them all in one place: those that changed other
     folders only are left out.
     """
     if not is_used(root):
@@ -46,6 +47,10 @@ def experiments(root: Path) -> list[Experiment]:
     output = git.ask(root, "for-each-ref", *words) or b""
     found = [_REF.fullmatch(line) for line in output.decode(errors="replace").split("\n")]
     refs = [match.groups() for match in found if match]
+    if named is not None:
+        refs = [(rev, a, b, name) for rev, a, b, name in refs if _is_named(name, rev, named)]
+    if not refs:
+        return []
     foreign = _foreign(root, [rev for rev, *_ in refs])
     runs = _runs(root, [rev for rev, *_ in refs])
     return [
@@ -55,12 +60,8 @@ def experiments(root: Path) -> list[Experiment]:
     ]
 
 
-def named(root: Path, text: str) -> Iterator[Experiment]:
-    """Yield the experiments of this name, or whose commit begins so (4 characters at least)."""
-    for experiment in experiments(root):
-        is_rev = len(text) >= 4 and experiment.rev.startswith(text.lower())
-        if text == experiment.name or is_rev:
-            yield experiment
+def _is_named(name: str, rev: str, text: str) -> bool:
+    return text == name or (len(text) >= 4 and rev.startswith(text.lower()))
 
 
 def _foreign(root: Path, revs: Iterable[str]) -> set[str]:

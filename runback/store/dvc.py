@@ -29,7 +29,7 @@ def runs_named(connection: sqlite3.Connection, root: Path, text: str) -> dict[st
     was made under its name.
     """
     found = dict[str, str]()
-    for experiment in experiments.named(root, text):
+    for experiment in experiments.experiments(root, text):
         if run_id := _run_of(connection, experiment):
             found[run_id] = experiment.name
     if not found:  # it was removed, or lies on another machine
@@ -57,7 +57,7 @@ def link(root: Path) -> int:
     if not known or not (root / "mlflow.db").exists():
         return 0
     with opened(root / "mlflow.db") as connection:
-        by_run = defaultdict[str, list["Experiment"]](list)
+        by_run: dict[str, list[Experiment]] = defaultdict(list)
         for experiment in known:
             if run_id := _run_of(connection, experiment):
                 by_run[run_id].append(experiment)
