@@ -351,8 +351,8 @@ def test_run_that_metrics_name(tmp_path: Path, metrics: bytes, run_id: str) -> N
     ask("git", "update-ref", "refs/exps/exec/EXEC_HEAD", base)
     found = experiments.Experiment("a.b=c", rev, base, run_id)
     assert experiments.experiments(tmp_path) == [found]
-    assert list(experiments.named(tmp_path, rev[:7])) == [found]
-    assert list(experiments.named(tmp_path, rev[:3])) == []
+    assert experiments.experiments(tmp_path, rev[:7]) == [found]
+    assert experiments.experiments(tmp_path, rev[:3]) == []
 
 
 NAMED = ("-c", "user.name=a", "-c", "user.email=a@b.c")
