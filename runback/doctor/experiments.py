@@ -24,18 +24,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """An experiment and the run that its metrics name. is_own: it was trained for it."""
+    """An experiment and the run that its metrics name. of: the experiment that trained it."""
 
     experiment: Experiment
     run: Run
-    is_own: bool
+    of: Experiment | None
+
+    @property
+    def is_own(self) -> bool:
+        return self.experiment == self.of
+
+    @property
+    def whose(self) -> str:
+        """Return the name of the experiment that trained it; the one of then, if it is gone."""
+        return self.of.name if self.of else self.run.tags.get(DVC_NAME_TAG, "")
 
 
 def results(root: Path, experiments: Sequence[Experiment]) -> list[Result]:
     """Return those of the experiments, oldest first, whose run is here. Raises StoreError."""
     runs = {run.id: run for run in read(root, [e.run_id for e in experiments if e.run_id])}
     known = [(e, runs[e.run_id]) for e in experiments if e.run_id in runs]
-    return [Result(e, run, e == _trained(run, experiments)) for e, run in known]
+    return [Result(e, run, _trained(run, experiments)) for e, run in known]
 
 
 def _trained(run: Run, experiments: Sequence[Experiment]) -> Experiment | None:
@@ -54,12 +63,11 @@ def not_trained(known: Sequence[Result]) -> Iterator[Finding]:
         name, run = result.experiment.name, result.run
         if result.is_own or DVC_STAGE_TAG not in run.tags:
             continue
-        whose = run.tags.get(DVC_NAME_TAG)
+        whose = f"experiment {result.whose}" if result.whose else "no experiment"
         yield Finding(
             "run cache",
             f"experiment {name}: no training took place; DVC took what run {run.short_id}"
-            f" {run.name} (of {f'experiment {whose}' if whose else 'no experiment'}) had made"
-            " of the same inputs",
+            f" {run.name} (of {whose}) had made of the same inputs",
             f"dvc exp run --force -n {name}   # trains; runback replay {run.short_id}"
             " tells whether it would come out the same",
         )

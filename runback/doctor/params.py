@@ -55,7 +55,8 @@ def _plain(node: Any, key: str, seen: set[int]) -> Iterator[tuple[str, str]]:
             yield from _plain(part, f"{key}.{number}".lstrip("."), seen)
     elif isinstance(node, MappingNode):
         for name, part in node.value:
-            yield from _plain(part, f"{key}.{name.value}".lstrip("."), seen)
+            word = name.value if isinstance(name, ScalarNode) else "?"
+            yield from _plain(part, f"{key}.{word}".lstrip("."), seen)
 
 
 def _worded(value: float) -> str:

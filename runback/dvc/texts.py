@@ -23,7 +23,7 @@ def parsed(text: bytes) -> Any:
 
 def _plain(node: Any, known: dict[int, Any]) -> Any:
     """Return what a node says. known: of those that were seen, which an alias may name again."""
-    from yaml import MappingNode, SequenceNode
+    from yaml import MappingNode, ScalarNode, SequenceNode
 
     if id(node) in known:
         return known[id(node)]
@@ -33,8 +33,8 @@ def _plain(node: Any, known: dict[int, Any]) -> Any:
         for key, value in node.value:
             if key.value == _MERGE:
                 merged |= _merged(_plain(value, known))
-            else:
-                mapping[str(key.value)] = _plain(value, known)
+            elif isinstance(key, ScalarNode):
+                mapping[key.value] = _plain(value, known)
         mapping |= {key: value for key, value in merged.items() if key not in mapping}
         return mapping
     if isinstance(node, SequenceNode):
