@@ -100,9 +100,14 @@ def main() -> None:
     wish, config, design = configure(sys.argv[1:])
     with opened(STUDIES / wish.study, design) as study:
         if study.is_done(wish.trials):
-            say(f"study {wish.study} has its {wish.trials} trials; --trials adds more")
+            say(f"study {wish.study} has its {len(study.results())} trials; --trials adds more")
         else:
-            search(study, wish, config)
+            try:
+                search(study, wish, config)
+            except KeyboardInterrupt:
+                done = len(study.results())
+                say(f"{done} of {wish.trials} trials are done; the same command goes on")
+                raise
         trials.show(study)
 
 

@@ -320,7 +320,7 @@ for epoch in range(3):
             (here / f"kill-{place}").write_text(str(left - 1))
             os.kill(os.getpid(), 9)
     if (here / f"fail-{place}").exists():
-        raise SystemExit("no memory left")
+        raise SystemExit("error: no memory left\\nhint: buy some")
     metrics = {"score": size * (epoch + 1)} if epoch != 1 else {"loss": 1}
     if pruning.is_due(epoch, {"other": 1.0} if (here / "other").exists() else metrics):
         break
@@ -385,7 +385,7 @@ def test_one_that_fails_counts_and_three_in_a_row_end_the_search(tmp_path: Path)
     for place in (1, 3, 4, 5):
         (tmp_path / f"fail-{place}").touch()
     with workers(tmp_path, design(), 1) as (study, at_work):
-        with pytest.raises(TrialsFail, match=r"3 trials in a row.*\n  no memory left"):
+        with pytest.raises(TrialsFail, match=r"3 trials in a row.*\n  error: no memory left"):
             list(at_work.results(9))
         states = [result.state for result in study.results()]
     assert states == [COMPLETE, FAILED, COMPLETE, FAILED, FAILED, FAILED]

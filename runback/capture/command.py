@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 from runback.capture import loaded
@@ -18,7 +19,7 @@ HIDDEN = "***"
 # Variables that change a training or say where it runs. Of MLFLOW_ only harmless names:
 # MLFLOW_TRACKING_TOKEN, _USERNAME and _PASSWORD begin like the others.
 KEPT = {
-    *("GLIBC_TUNABLES", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"),
+    *("COLUMNS", "GLIBC_TUNABLES", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"),
     *("LANG", "LC_ALL", "TZ", "PYTHONHASHSEED", "PYTHONOPTIMIZE", "PYTHONPATH"),
     *("CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUDA_VISIBLE_DEVICES"),
     *("NVIDIA_TF32_OVERRIDE", "NVIDIA_VISIBLE_DEVICES", "TOKENIZERS_PARALLELISM"),
@@ -100,7 +101,7 @@ def describe(
     program; both relative to the project where they are in it. `redacted` names what
     was hidden, `unset` the variables that the code reads and nobody had set.
     """
-    environ = os.environ if environ is None else environ
+    environ = _own_environ() if environ is None else environ
     argv, redacted = redact(sys.orig_argv if words is None else words)
     script = main_script()
     return {
@@ -114,6 +115,14 @@ def describe(
         "environ": dict(variables(environ, read)),
         "unset": sorted(name for name in read if name not in environ and not _is_private(name)),
     }
+
+
+def _own_environ() -> Mapping[str, str]:
+    """Return this process's variables, with its terminal's width whether anybody set it or not.
+
+    Tables are drawn to it, and some are logged: Keras's summary of a model.
+    """
+    return {**os.environ, "COLUMNS": str(get_terminal_size().columns)}
 
 
 def without_credentials(url: str) -> str:

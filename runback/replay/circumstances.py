@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # What makes the environment, and Runback itself, compute nothing of a training.
 _TOOLS = {"pip", "runback", "uv"}
 _PLACE_PREFIXES = ("MLFLOW_", "RUNBACK_", "SLURM_")
-_PLACES = {"PYTHONPATH", "NVIDIA_VISIBLE_DEVICES"}
+_PLACES = {"COLUMNS", "PYTHONPATH", "NVIDIA_VISIBLE_DEVICES"}
 _DEEPEST = 6
 _LONGEST = 200
 EDITED = "edited in place"

@@ -28,7 +28,7 @@ SECTIONS = (
 _NAMES = {
     *(("machine", "host"), ("environment", "executable")),
     *(("command", "executable"), ("command", "environ.RUNBACK_HOST")),
-    ("command", "environ.RUNBACK_SWEEP"),
+    *(("command", "environ.COLUMNS"), ("command", "environ.RUNBACK_SWEEP")),
     *(("command", "environ.SLURM_JOB_ID"), ("command", "environ.MLFLOW_RUN_ID")),
     *(("command", "environ.MLFLOW_PARENT_RUN_ID"), ("command", "environ.MLFLOW_RUN_NAME")),
     *(("command", "environ.MLFLOW_EXPERIMENT_ID"), ("command", "environ.MLFLOW_EXPERIMENT_NAME")),

@@ -97,8 +97,11 @@ class Process:
             os.killpg(self._child.pid, number)
 
     def last_line(self) -> str:
-        """Return the last line that it printed, "" if there is none."""
+        """Return the last line that it printed, or the error before a hint; "" if there is none."""
         with self.log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             lines = file.read().decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        said = [line.strip() for line in lines if line.strip()]
+        errors = [line for line in said if line.startswith("error: ")]
+        is_hint = bool(errors) and said[-1].startswith("hint: ")
+        return errors[-1] if is_hint else said[-1] if said else ""
