@@ -77,6 +77,7 @@ def _trained(plan: Plan, attempt: Attempt) -> Ended:
         **{"MLFLOW_TRACKING_URI": f"sqlite:///{original.root}/mlflow.db"},
         **{"_MLFLOW_SERVER_ARTIFACT_ROOT": f"{original.root}/mlruns"},
         **{command.REPLAY: original.id, command.ATTEMPT: attempt.token},
+        "DVC_ROOT": str(code),  # as in a stage of DVC: DVCLive makes no experiment of it
         **plan.wish.settings,
     }
     if plan.wish.from_step is not None:
