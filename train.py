@@ -213,7 +213,7 @@ def accuracy_figure(history: dict[str, list[float]]) -> Figure:
 def write_outputs(config: Config, result: Result, folder: Path, run_id: str = "") -> None:
     """Write model, history, last metrics and the accuracy plot to `folder`.
 
-    run_id: of the MLflow run, which then stands among the metrics.
+    run_id: of the tracked run, which then stands among the metrics.
     """
     folder.mkdir(parents=True, exist_ok=True)
     result.model.save(folder / "model.keras")

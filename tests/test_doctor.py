@@ -70,12 +70,12 @@ def test_the_run_cache(project: DvcProject) -> None:
     first, first_name = run_of(project, "same")
     said = project.runback("doctor", status=1)
     assert said == (
-        f"run cache: experiment again: no training took place; DVC took what run {plain} {name}"
-        " (of experiment plain) had made of the same inputs\n"
+        f"run cache: experiment again: no training was made for it; its result is that of"
+        f" run {plain} {name} (of experiment plain), which had the same inputs\n"
         f"  hint: dvc exp run --force -n again   # trains; runback replay {plain} tells whether it"
         " would come out the same\n"
-        f"run cache: experiment same: no training took place; DVC took what run {first}"
-        f" {first_name} (of no experiment) had made of the same inputs\n"
+        f"run cache: experiment same: no training was made for it; its result is that of"
+        f" run {first} {first_name} (of no experiment), which had the same inputs\n"
         f"  hint: dvc exp run --force -n same   # trains; runback replay {first} tells whether it"
         " would come out the same\n"
     )

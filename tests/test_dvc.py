@@ -68,7 +68,9 @@ def test_each_points_at_the_other(project: DvcProject) -> None:
 
 
 def test_index_notes_the_commit_that_dvc_made(project: DvcProject) -> None:
-    project.runback("index")
+    printed = project.runback("index")
+    assert printed.endswith(", 2 tied to the DVC experiment that made them\n")
+    assert "edited here" not in printed
     for name in EXPERIMENTS:
         assert tags(project, name)["dvc.exp_rev"] == revision(project, name)
     assert project.runback("index") == "3 runs: nothing new\n"
@@ -87,6 +89,23 @@ def test_a_copys_run_is_in_the_projects_store(project: DvcProject) -> None:
     assert not Path(code["root"]).exists()
     assert code["left_out"] == {"outputs/metrics.json": "a result, by dvc.yaml"}
     assert "outputs/metrics.json" not in code["files"]
+
+
+def test_result_of_a_stage_is_an_input_elsewhere(project: DvcProject) -> None:
+    """Outside of the stage that makes it anew, a script may read it."""
+    project.write("report.py", REPORT)
+    project.run("python", "report.py")
+    assert "outputs/metrics.json" in manifest(project, "@latest")["code"]["files"]
+    assert project.runback("replay", "@latest").startswith("identical")
+    (project.root / "report.py").unlink()
+
+
+REPORT = """\
+import json, mlflow, runback
+from pathlib import Path
+with runback.init(name="report"):
+    mlflow.log_metric("again", json.loads(Path("outputs/metrics.json").read_text())["weight"])
+"""
 
 
 def test_replay_of_a_copys_run(project: DvcProject) -> None:
@@ -112,6 +131,24 @@ def test_the_same_name_again_is_the_later_run(project: DvcProject) -> None:
     project.dvc("exp", "rename", "second", "lower")
 
 
+def test_name_that_begins_a_run_id_as_well(project: DvcProject) -> None:
+    other = run_id(project, "higher")
+    project.dvc("exp", "rename", "lower", other[:5])
+    done = project.run("sh", "-c", f"python -m runback show {other[:5]} 2>&1", status=3)
+    assert f'2 runs have an id that begins with "{other[:5]}", or that name' in done
+    project.dvc("exp", "rename", other[:5], "lower")
+
+
+def test_name_upon_two_commits_is_that_of_the_current_one(project: DvcProject) -> None:
+    before = run_id(project, "lower")
+    project.git("commit", "--quiet", "--allow-empty", "--message", "next")
+    project.dvc("exp", "run", "--quiet", "--temp", "-n", "lower", "-S", "train.rate=0.3")
+    after = run_id(project, "lower")
+    assert before != after
+    project.git("reset", "--quiet", "--soft", "HEAD~1")
+    assert run_id(project, "lower") == before
+
+
 def test_an_unknown_name_is_no_run(project: DvcProject) -> None:
     project.runback("show", "sideways", status=3)
 
@@ -121,25 +158,60 @@ def data_of(project: DvcProject, name: str) -> dict[str, Any]:
     return found
 
 
+def noted(project: DvcProject) -> str:
+    return "md5:" + (project.root / "data.dvc").read_text().split("md5: ")[1].split()[0]
+
+
 def test_data_is_recorded_by_dvcs_digest(project: DvcProject) -> None:
-    """Not hashed where it is older than data.dvc; DVC's copies are younger, and are."""
-    md5 = (project.root / "data.dvc").read_text().split("md5: ")[1].split()[0]
-    before, copied = data_of(project, "higher"), data_of(project, "lower")
-    for found in (before, copied):
-        assert (found["digest"], found["files"]) == (f"md5:{md5}", 1)
-        assert found["dvc"]["digest"] == f"md5:{md5}"
-    assert before["dvc"]["hashed"]
+    for name in EXPERIMENTS:
+        found = data_of(project, name)
+        assert (found["digest"], found["files"]) == (noted(project), 1)
+        assert found["dvc"] == {"file": "data.dvc", "digest": noted(project), "hashed": True}
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink"])
+def test_data_that_is_linked_to_dvcs_cache_is_not_read(project: DvcProject, kind: str) -> None:
+    cache = project.root / ".runback" / "digests-dvc.json"
+    project.dvc("config", "--local", "cache.type", kind)
+    project.dvc("checkout", "--quiet", "--relink")
+    before = cache.read_text()
+    project.run("python", "train.py")
+    found = data_of(project, "@latest")
+    assert (found["digest"], found["dvc"]["hashed"]) == (noted(project), False)
+    assert cache.read_text() == before
+    project.dvc("config", "--local", "--unset", "cache.type")
+    project.dvc("checkout", "--quiet", "--relink")
+
+
+def test_data_of_another_commit_is_not_taken_for_this_ones(project: DvcProject) -> None:
+    """`git checkout` writes data.dvc anew; without `dvc checkout` the data stays as it is."""
+    path, before = project.root / "data" / "numbers.txt", noted(project)
+    text = path.read_text()
+    project.git("stash", "--quiet")
+    project.git("switch", "--quiet", "--create", "other")
+    path.write_text(text.replace("17", "71"))
+    project.dvc("add", "--quiet", "data")
+    project.commit("other data, as large")
+    other = noted(project)
+    project.git("switch", "--quiet", "main")
+    assert noted(project) == before != other
+    project.run("python", "train.py")
+    found = data_of(project, "@latest")
+    assert (found["digest"], found["dvc"]["digest"]) == (other, before)
+    project.dvc("checkout", "--quiet", "--force")
+    assert path.read_text() == text
+    project.git("branch", "-D", "--quiet", "other")
 
 
 def test_data_that_was_edited_is_hashed(project: DvcProject) -> None:
     path = project.root / "data" / "numbers.txt"
-    text, noted = path.read_text(), data_of(project, "higher")["dvc"]["digest"]
+    text = path.read_text()
     path.write_text(text.replace("7", "8"))
     try:
         project.run("python", "train.py")
         found = data_of(project, "@latest")
-        assert found["dvc"] == {"file": "data.dvc", "digest": noted, "hashed": True}
-        assert found["digest"] != noted
+        assert found["dvc"] == {"file": "data.dvc", "digest": noted(project), "hashed": True}
+        assert found["digest"] != noted(project)
         assert DVC_STATUS in project.dvc("status")
     finally:
         path.write_text(text)

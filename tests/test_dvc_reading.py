@@ -91,18 +91,34 @@ def test_every_form_of_a_path() -> None:
     assert found.deps == {
         *("raw", "2024_01", "on", "1e3", "train.py", "prepared/clean.csv"),
     }
-    assert found.made == {
+    assert found.made.keys() == {
         *("prepared", "state.bin", "kept.csv", "dropped.csv", "model.keras"),
-        *("m/one.json", "m/two.json", "curve.csv", "picture.png"),
+        *("m/one.json", "m/two.json", "curve.csv", "picture.png", "sub/z"),
     }
     assert found.kept == {"state.bin", "kept.csv"}
     assert found.metrics == ["m/one.json", "m/two.json", "top.json", "m/one.json"]
     assert found.params == {"params.yaml", "other.yaml", "more.json", "conf/x.toml"}
 
 
-def test_results_are_what_no_stage_begins_with() -> None:
-    text = b"stages: {a: {outs: [in/x.csv, y.csv, z: {persist: true}]}, b: {deps: [in, w]}}"
-    assert stages.parsed(text).results == {"y.csv"}
+def test_results_are_what_a_stage_makes_anew() -> None:
+    """DVC removes them before it begins; what it goes on from, and others', are its input."""
+    text = b"stages: {a: {outs: [in/x.csv, y.csv, z: {persist: true}]}, b: {metrics: [m.json]}}"
+    found = stages.parsed(text)
+    assert found.results("a") == {"in/x.csv", "y.csv"}
+    assert found.results("b@0.5") == {"m.json"}
+    assert found.results("c") == set()
+
+
+def test_stages_of_a_matrix_and_of_another_folder() -> None:
+    text = b"""\
+stages:
+  m: {matrix: {rate: [1, 2]}, deps: [data, "${item.rate}.txt"], outs: ["out/${item.rate}"]}
+  f: {foreach: [1, 2], do: {deps: [more], metrics: [m.json]}}
+  w: {wdir: sub, deps: [here, ../up], outs: [made]}
+"""
+    found = stages.parsed(text)
+    assert found.deps == {"data", "more", "sub/here", "up"}
+    assert found.made == {"m.json": "f", "sub/made": "w"}
 
 
 def test_merged_mappings() -> None:
@@ -112,7 +128,7 @@ y: &y {deps: [c], metrics: [d.json]}
 stages: {one: {<<: [*x, *y], outs: [e]}, two: {<<: *y}}
 """
     found = stages.parsed(text)
-    assert (found.deps, found.made) == ({"a", "c"}, {"d.json", "e"})
+    assert (found.deps, found.made.keys()) == ({"a", "c"}, {"d.json", "e"})
 
 
 @pytest.mark.parametrize("text", BROKEN)
@@ -124,8 +140,8 @@ def test_what_is_no_dvc_yaml_has_no_stages(text: bytes) -> None:
 def test_nonsense_does_not_raise(content: object) -> None:
     text = yaml.safe_dump(content).encode()
     found = stages.parsed(text)
-    assert all(isinstance(name, str) for name in found.made | found.deps | found.params)
-    assert found.results <= found.made
+    names = found.made.keys() | found.deps | found.params
+    assert all(isinstance(name, str) for name in names)
     stages.parsed(json.dumps({"stages": {"s": content}}, default=str).encode())
 
 
@@ -207,9 +223,7 @@ def test_dvc_reads_back_what_we_write(added: dvcs.DvcProject) -> None:
         dataset = datasets.of(added.root / name)
         assert dataset is not None
         dataset.file.write_text(dataset.noted.text(name))
-        assert datasets.of(added.root / name) == datasets.Dataset(
-            dataset.file, dataset.noted, dataset.file.stat().st_mtime_ns
-        )
+        assert datasets.of(added.root / name) == dataset
     for path in ("set of files/über/empty", *ODD):
         (added.root / path).unlink()
     added.dvc("checkout", "--quiet")

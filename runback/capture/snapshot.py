@@ -174,11 +174,12 @@ def _take_listed(reader: Reader, top: Path, found: git.Listing, modes: bool) -> 
     new = [path for path in new if not path.endswith("/") and not path.startswith(hidden)]
     reader.left_out.update({folder: "a virtual environment" for folder in hidden})
     private = git.not_exported(reader.root, top, [*found.tracked, *new])
-    results = stages.read(reader.root).results
+    stage = os.environ.get("DVC_STAGE")
+    results = stages.read(reader.root).results(stage) if stage else set[str]()
     for path in (*found.tracked, *new):
         if path in private:
             reader.leave(path, "export-ignore in .gitattributes")
-        elif path in results:
+        elif results and any(path == made or path.startswith(f"{made}/") for made in results):
             reader.leave(path, RESULT)
         else:
             # Where the file system has no modes, git's own are the true ones.

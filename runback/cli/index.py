@@ -42,13 +42,13 @@ def index(store: Path, rebuild: bool, dry_run: bool, as_json: bool, quiet: bool)
         raise click.UsageError("--rebuild has no --dry-run: it keeps the old database aside")
     root = store.absolute()
     silent = quiet or as_json or not sys.stderr.isatty()
-    if not dry_run:
-        dvc.link(root)
+    tied = [] if dry_run else dvc.link(root)
     with Bar(silent) as progress:
         if rebuild:
             report = rebuild_store(root, _say(quiet), progress)
         else:
             report = verb.index(root, _say(quiet), dry_run, progress)
+    report.tied = tied
     if as_json:
         click.echo(json.dumps(_plain(report), indent=1))
         return 0
@@ -76,7 +76,8 @@ def show(report: Report, dry_run: bool = False, quiet: bool = False) -> None:
             ("refreshed", report.refreshed),
             ("recorded", report.completed),
             ("ended (their process is gone)", report.ended),
-            ("edited here", report.edited),
+            ("edited here", [run for run in report.edited if run not in report.tied]),
+            ("tied to the DVC experiment that made them", report.tied),
             (
                 "locations made right" if len(report.moved) > 1 else "location made right",
                 report.moved,

@@ -35,8 +35,10 @@ def ui(port: int, host: str) -> int:
         raise RunbackError(f"MLFLOW_TRACKING_URI={store} is a server: open it in a browser")
     if store == f"sqlite:///{project / 'mlflow.db'}":
         # Runs that came by rsync, or were killed, are then listed as they are.
-        dvc.link(project)
-        show(index(project, say))
+        tied = dvc.link(project)
+        report = index(project, say)
+        report.tied = tied
+        show(report)
     say(f"http://localhost:{port} (Ctrl-C ends it)")
     # MLflow opens in its other half, which shows no runs; it remembers the choice.
     say('in the page, choose "Model training" at the top left: the runs are there')

@@ -66,8 +66,8 @@ def not_trained(known: Sequence[Result]) -> Iterator[Finding]:
         whose = f"experiment {result.whose}" if result.whose else "no experiment"
         yield Finding(
             "run cache",
-            f"experiment {name}: no training took place; DVC took what run {run.short_id}"
-            f" {run.name} (of {whose}) had made of the same inputs",
+            f"experiment {name}: no training was made for it; its result is that of run"
+            f" {run.short_id} {run.name} (of {whose}), which had the same inputs",
             f"dvc exp run --force -n {name}   # trains; runback replay {run.short_id}"
             " tells whether it would come out the same",
         )

@@ -39,11 +39,10 @@ class Noted:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A file or folder under DVC. file: the .dvc file. noted_ns: when that was written."""
+    """A file or folder under DVC. file: the .dvc file."""
 
     file: Path
     noted: Noted
-    noted_ns: int
 
 
 def of(path: Path) -> Dataset | None:
@@ -53,7 +52,6 @@ def of(path: Path) -> Dataset | None:
     """
     file = path.with_name(path.name + SUFFIX)
     try:
-        noted_ns = file.stat().st_mtime_ns
         about = _only_output(file.read_bytes())
     except (OSError, ValueError):  # no name that a file can have
         return None
@@ -61,7 +59,7 @@ def of(path: Path) -> Dataset | None:
         return None
     size, files = _count(about.get("size")), _count(about.get("nfiles", "1"))
     found = noted(f"md5:{about.get('md5')}", size, files)
-    return Dataset(file, found, noted_ns) if found else None
+    return Dataset(file, found) if found else None
 
 
 def noted(digest: Any, size_bytes: Any, files: Any) -> Noted | None:
@@ -76,7 +74,16 @@ def used(root: Path) -> list[Path]:
     """Return the data sets under DVC that a stage of the project's dvc.yaml depends on."""
     deps = sorted(stages.read(root).deps)
     places = [place for dep in deps for place in (PurePosixPath(dep), *PurePosixPath(dep).parents)]
-    return [root / place for place in dict.fromkeys(places) if place.name and of(root / place)]
+    return [
+        root / place for place in dict.fromkeys(places) if place.name and _is_under(root, place)
+    ]
+
+
+def _is_under(root: Path, place: PurePosixPath) -> bool:
+    try:
+        return (root / f"{place}{SUFFIX}").is_file()
+    except ValueError:  # no name that a file can have
+        return False
 
 
 def folder_digest(files: Mapping[str, str]) -> str:

@@ -60,6 +60,14 @@ def experiments(root: Path, named: str | None = None) -> list[Experiment]:
     ]
 
 
+def upon_head(root: Path, found: list[Experiment]) -> list[Experiment]:
+    """Return of several experiments those made upon the current commit, as DVC does, or all."""
+    if len(found) < 2:
+        return found
+    head = (git.ask(root, "rev-parse", "HEAD") or b"").decode().strip()
+    return [e for e in found if e.baseline_rev == head] or found
+
+
 def _is_named(name: str, rev: str, text: str) -> bool:
     return text == name or (len(text) >= 4 and rev.startswith(text.lower()))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from posixpath import normpath
+from posixpath import join, normpath
 from typing import TYPE_CHECKING, Any
 
 from runback.dvc import texts
@@ -19,24 +19,24 @@ FILE = "dvc.yaml"
 class Stages:
     """All stages of a project together, by paths relative to it.
 
-    metrics: among `made`, and of the top level. kept: what a stage goes on from
-    (persist). params: files that params are read from.
+    made: by which stage. metrics: among `made`, and of the top level. kept: what a stage
+    goes on from (persist). params: files that params are read from. Paths that are
+    templates (${…}) are left out.
     """
 
     deps: set[str] = field(default_factory=set)
-    made: set[str] = field(default_factory=set)
+    made: dict[str, str] = field(default_factory=dict)
     metrics: list[str] = field(default_factory=list)
     kept: set[str] = field(default_factory=set)
     params: set[str] = field(default_factory=set)
 
-    @property
-    def results(self) -> set[str]:
-        """What is made for people to read: no stage begins with it."""
-        return {
-            path
-            for path in self.made - self.kept
-            if not any(path == dep or path.startswith(f"{dep}/") for dep in self.deps)
-        }
+    def results(self, stage: str) -> set[str]:
+        """Return what a stage makes anew: DVC removes it before the stage begins.
+
+        stage: as DVC_STAGE has it, of a matrix too: `train@0.5`.
+        """
+        name = stage.partition("@")[0]
+        return {path for path, by in self.made.items() if by == name} - self.kept
 
 
 def read(root: Path) -> Stages:
@@ -50,15 +50,12 @@ def read(root: Path) -> Stages:
 def parsed(text: bytes) -> Stages:
     """Return the stages that a dvc.yaml describes; what is no stage of DVC 3 is left out."""
     content, found = texts.parsed(text), Stages()
-    for stage in _parts(_get(content, "stages")):
-        wdir = _get(stage, "wdir") or "."
-        if _get(stage, "foreach") or _get(stage, "matrix") or wdir not in (".", "./"):
-            continue  # their paths are templates, or another folder's
-        found.deps.update(name for name, _ in _entries(stage, "deps"))
+    for name, stage in _named(_get(content, "stages")):
+        found.deps.update(path for path, _ in _entries(stage, "deps"))
         found.params.update(_params(stage))
         for key in ("outs", "metrics", "plots"):
             entries = list(_entries(stage, key))
-            found.made.update(name for name, _ in entries)
+            found.made.update((path, name) for path, _ in entries)
             found.kept.update(name for name, about in entries if _is_true(about, "persist"))
             found.metrics.extend(name for name, _ in entries if key == "metrics")
     found.metrics.extend(name for name, _ in _entries(content, "metrics"))
@@ -73,18 +70,22 @@ def _is_true(content: Any, key: str) -> bool:
     return str(_get(content, key)).lower() == "true"
 
 
-def _parts(stages: Any) -> list[Any]:
-    return list(stages.values()) if isinstance(stages, dict) else []
+def _named(stages: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each stage with its name; of `foreach` what it does."""
+    for name, stage in stages.items() if isinstance(stages, dict) else ():
+        yield str(name), _get(stage, "do") if _get(stage, "foreach") else stage
 
 
 def _entries(content: Any, key: str) -> Iterator[tuple[str, Any]]:
     """Yield path and settings of each entry: `- PATH` or `- PATH: {cache: false}`."""
-    entries = _get(content, key)
+    entries, folder = _get(content, key), str(_get(content, "wdir") or ".")
     for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, str):
-            yield normpath(entry), None
-        elif isinstance(entry, dict):
-            yield from ((normpath(name), about) for name, about in entry.items())
+        about = (
+            entry if isinstance(entry, dict) else {entry: None} if isinstance(entry, str) else {}
+        )
+        for name, settings in about.items():
+            if "${" not in f"{folder}{name}":
+                yield normpath(join(folder, name)), settings
 
 
 def _params(stage: Any) -> Iterator[str]:

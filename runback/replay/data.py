@@ -38,7 +38,14 @@ def under_dvc(original: Original) -> dict[str, Noted]:
     recorded = part(original.manifest, "data")
     keys = ("digest", "size_bytes", "files")
     found = {name: noted(*(part(recorded, name).get(key) for key in keys)) for name in recorded}
-    return {name: about for name, about in found.items() if about and files.is_inside(name)}
+    return {
+        name: about
+        for name, about in found.items()
+        # DVC has never had what was edited since, or what .dvcignore leaves out.
+        if about
+        and files.is_inside(name)
+        and part(part(recorded, name), "dvc").get("digest", about.digest) == about.digest
+    }
 
 
 def project_of(original: Original) -> Path:

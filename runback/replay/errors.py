@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,8 @@ class DataGone(RunbackError):
         shown = "\n  ".join(gone[:10])
         name = quote(gone[0].partition(":")[0])
         # Its digest says who noted it.
-        back = "put dvc on the PATH, which fetches it" if "md5:" in gone[0] else "put it back"
+        is_dvcs = "md5:" in gone[0] and shutil.which("dvc") is None
+        back = "put dvc on the PATH, which fetches it" if is_dvcs else "put it back"
         super().__init__(
             f"data of run {run_id[:8]} is not where it was\n  {shown}",
             f"{back}, or: runback replay {run_id[:8]} --data {name}=PATH",

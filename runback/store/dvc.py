@@ -29,7 +29,7 @@ def runs_named(connection: sqlite3.Connection, root: Path, text: str) -> dict[st
     was made under its name.
     """
     found = dict[str, str]()
-    for experiment in experiments.experiments(root, text):
+    for experiment in experiments.upon_head(root, experiments.experiments(root, text)):
         if run_id := _run_of(connection, experiment):
             found[run_id] = experiment.name
     if not found:  # it was removed, or lies on another machine
@@ -48,14 +48,14 @@ def _run_of(connection: sqlite3.Connection, experiment: Experiment) -> str | Non
     return None
 
 
-def link(root: Path) -> int:
-    """Note at each experiment's run which commit it is by now; return how many were new.
+def link(root: Path) -> list[str]:
+    """Note at each experiment's run which commit it is by now; return the runs where it was new.
 
     DVC makes the commit when the training has ended. Raises StoreError.
     """
     known = experiments.experiments(root)
     if not known or not (root / "mlflow.db").exists():
-        return 0
+        return []
     with opened(root / "mlflow.db") as connection:
         by_run: dict[str, list[Experiment]] = defaultdict(list)
         for experiment in known:
@@ -65,7 +65,7 @@ def link(root: Path) -> int:
         with transaction(connection):
             sql = "INSERT OR REPLACE INTO tags (run_uuid, key, value) VALUES (?, ?, ?)"
             connection.executemany(sql, rows)
-    return len(rows)
+    return [run_id for run_id, _, _ in rows]
 
 
 def _row(

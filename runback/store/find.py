@@ -29,18 +29,22 @@ def find_id(root: Path, text: str) -> str:
         if text == BEST:
             return _best(connection, root)
         found = _candidates(connection, text)
-        if len(found) != 1 and text:
-            found = _of_experiment(connection, root, text) or found
+        if text and text not in found and list(found.values()) != [text]:
+            found = _with_experiment(connection, root, text, found)
         if not found:
             raise NoSuchRun(text, root, _count(connection), _close(connection, text))
         return _one(text, found, root, 0)
 
 
-def _of_experiment(connection: sqlite3.Connection, root: Path, text: str) -> dict[str, str]:
-    """Return the run of the DVC experiment that the text names."""
+def _with_experiment(
+    connection: sqlite3.Connection, root: Path, text: str, found: dict[str, str]
+) -> dict[str, str]:
+    """Return the run of the DVC experiment that the text names, and those whose id begins so."""
     from runback.store.dvc import runs_named  # it asks git
 
-    return runs_named(connection, root, text)
+    named = runs_named(connection, root, text)
+    by_id = {run: name for run, name in found.items() if run.startswith(text.lower())}
+    return {**by_id, **named} if named else found
 
 
 def _close(connection: sqlite3.Connection, text: str) -> list[str]:
