@@ -92,7 +92,7 @@ def test_a_renamed_experiment_was_trained(project: DvcProject) -> None:
     project.dvc("exp", "remove", "--quiet", "same")
     said = project.runback("doctor", status=1)
     assert said.startswith("run cache: experiment again: ")
-    assert "(of experiment renamed) had made" in said
+    assert "(of experiment renamed), which had" in said
     assert said.count("\n") == 2
     project.dvc("exp", "remove", "--quiet", "again")
     assert project.runback("doctor") == NOTHING
