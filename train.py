@@ -227,7 +227,7 @@ def write_outputs(config: Config, result: Result, folder: Path, run_id: str = ""
 
 
 def write_csv(history: dict[str, list[float]], path: Path) -> None:
-    """Write a row for each epoch, which count from 0 as MLflow's steps do."""
+    """Write a row for each epoch, which count from 0 as a metric's steps do."""
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["epoch", *history])

@@ -27,6 +27,13 @@ PARTS = (
     *(".dockerignore", "runback.dist-info"),
 )
 
+# They take a minute or more: at the end, one of two workers would wait for the other.
+LONG = (
+    *("test_train.py", "test_sweep_runs.py", "test_faults.py", "test_dvc_page.py", "test_esc50.py"),
+    *("test_doctor.py", "test_replay_resume.py", "test_dvc.py", "test_remote.py", "test_ui.py"),
+    *("test_callbacks.py", "test_replay.py", "test_sync.py", "test_ledger.py", "test_freeze.py"),
+)
+
 FAKE_ENGINE = """\
 #!{python} -IS
 # Answers as an engine would; `run` runs the command here. What it was asked goes to calls.jsonl.
@@ -107,6 +114,12 @@ def copy_project(root: Path, git: bool = False) -> Path:
         command = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words]
         subprocess.run(command, cwd=root, check=True)
     return root
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first; the others stay in their order."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
 
 
 @pytest.fixture(scope="session")

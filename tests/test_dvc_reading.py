@@ -128,7 +128,7 @@ y: &y {deps: [c], metrics: [d.json]}
 stages: {one: {<<: [*x, *y], outs: [e]}, two: {<<: *y}}
 """
     found = stages.parsed(text)
-    assert (found.deps, found.made.keys()) == ({"a", "c"}, {"d.json", "e"})
+    assert (found.deps, set(found.made)) == ({"a", "c"}, {"d.json", "e"})
 
 
 @pytest.mark.parametrize("text", BROKEN)
