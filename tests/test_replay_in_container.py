@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import copy_project
+from conftest import copy_project, plain_environ
 
 from runback.launch import engine
 
@@ -21,17 +21,20 @@ def test_replayed_from_the_host_and_inside(tmp_path: Path) -> None:
     if not isinstance(found, engine.Engine):
         pytest.skip(f"needs an engine that answers ({found})")
     root = copy_project(tmp_path / "my project", git=True)
-    environ = {**os.environ, "RUNBACK_ENGINE": "docker"}
+    # Of the variables that the tests run with, those of the engine alone: not their store's.
+    kept = ("RUNBACK_BUILD_ARGS", "RUNBACK_ENGINE_ARGS")
+    given = {name: os.environ[name] for name in kept if name in os.environ}
+    environ = {**plain_environ(PYTHONPATH=str(root)), **given, "RUNBACK_ENGINE": "docker"}
 
-    def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            words, cwd=root, env={**environ, **more}, capture_output=True, text=True, timeout=600
+            words, cwd=root, env=environ, capture_output=True, text=True, timeout=600
         )
 
     done = run("./run_script.bash", "python", "train_mlflow.py", "--epochs", "2")
     assert done.returncode == 0, done.stderr
     words = (sys.executable, "-m", "runback", "replay", "@latest", "--json")
-    done = run(*words, PYTHONPATH=str(root))
+    done = run(*words)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
     assert found["verdict"] == "identical"
