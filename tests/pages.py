@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from conftest import plain_environ
+from screens import Screen, run
+from sessions import steady
 
 COMMANDS = {"runback": '"{}" -m runback', "python": '"{}"'}
 
@@ -18,3 +20,10 @@ def commands(folder: Path) -> dict[str, str]:
         command.write_text(f'#!/bin/sh\nexec {words.format(sys.executable)} "$@"\n')
         command.chmod(0o755)
     return plain_environ(PATH=f"{folder}:{os.environ['PATH']}")
+
+
+def typed(command: str, root: Path, environ: dict[str, str]) -> tuple[Screen, str]:
+    """Type a command; return its screen, and what a page shows of it: steady, without our notes."""
+    screen = run(("bash", "-c", command), root, environ)
+    lines = [line for line in screen.text.splitlines() if not line.startswith("runback: ")]
+    return screen, steady("".join(f"{line}\n" for line in lines))

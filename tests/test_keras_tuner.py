@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, copy_project
-from pages import commands
+from pages import commands, typed
 from records import query
 from screens import run
-from sessions import blocks, pattern, steady, steps
+from sessions import blocks, pattern, steps
 from test_lock import need_package_index
 
 PAGE = (REPOSITORY / "docs" / "keras-tuner.md").read_text()
@@ -42,9 +42,7 @@ def test_session_prints_what_the_page_shows(
     place: tuple[Path, dict[str, str]], command: str, expected: list[str]
 ) -> None:
     root, environ = place
-    screen = run(("bash", "-c", command), root, environ)
-    lines = [line for line in screen.text.splitlines() if not line.startswith("runback: ")]
-    shown = steady("".join(f"{line}\n" for line in lines))
+    screen, shown = typed(command, root, environ)
     assert screen.status == 0, screen.text
     assert re.fullmatch(pattern(expected), shown), screen.text
 

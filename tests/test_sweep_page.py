@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import REPOSITORY, copy_project
-from pages import commands
-from screens import run
-from sessions import blocks, pattern, steady, steps
+from pages import commands, typed
+from sessions import blocks, pattern, steps
 
 PAGE = (REPOSITORY / "docs" / "sweep.md").read_text()
 SESSION = [step for block in blocks(PAGE) for step in steps(block)]
@@ -33,9 +32,7 @@ def test_session_prints_what_the_page_shows(
     place: tuple[Path, dict[str, str]], command: str, expected: list[str]
 ) -> None:
     root, environ = place
-    screen = run(("bash", "-c", command), root, environ)
-    lines = [line for line in screen.text.splitlines() if not line.startswith("runback: ")]
-    shown = steady("".join(f"{line}\n" for line in lines))
+    screen, shown = typed(command, root, environ)
     assert re.fullmatch(pattern(expected), shown), screen.text
 
 

@@ -132,7 +132,8 @@ def _in_venv(which: kind.Kind, command: Sequence[str]) -> int:
 def _root_of(which: kind.Kind) -> Path:
     """Return the folder of the environment: the project's, also for a copy with its lock."""
     home = inside.origin(ROOT)
-    return home if kind.digest(home, which) == kind.digest(ROOT, which) else ROOT
+    is_shared = home == ROOT or kind.digest(home, which) == kind.digest(ROOT, which)
+    return home if is_shared else ROOT
 
 
 def _in_container(found: Engine, command: Sequence[str], port: int | None = None) -> int:
