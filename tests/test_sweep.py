@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +29,7 @@ from runback.sweep.errors import (
     TrialsFail,
 )
 from runback.sweep.process import Process
+from runback.sweep.pruning import VARIABLE
 from runback.sweep.space import Choices, Range
 from runback.sweep.study import Study, opened
 from runback.sweep.trial import COMPLETE, FAILED, PRUNED, Trial
@@ -398,6 +402,23 @@ def test_metric_that_no_epoch_has_is_named_with_those_there_are(tmp_path: Path) 
             list(at_work.results(2))
         assert raised.value.hint == "--metric other"
         assert study.results() == []
+
+
+def test_training_ends_when_its_search_dies_with_something_of_it_unread(tmp_path: Path) -> None:
+    """The other end is then reset (AF_UNIX): seen as ConnectionResetError, not as an end."""
+    ours, theirs = socket.socketpair()
+    words = [sys.executable, "-S", "-c", TRIAL, str(tmp_path), "0", "1"]
+    with theirs:
+        number = theirs.fileno()
+        environ = plain_environ(**{VARIABLE: str(number)})
+        training = subprocess.Popen(
+            words, env=environ, cwd=tmp_path, pass_fds=[number], stderr=subprocess.PIPE
+        )
+    with ours:
+        ours.sendall(b'{"name": "a", "metric": "score"}\n')
+        ours.recv(1, socket.MSG_PEEK)  # of the first epoch, to which nobody answers
+    _, said = training.communicate(timeout=60)
+    assert (training.returncode, said) == (-signal.SIGTERM, b"")
 
 
 def is_alive(pid: int) -> bool:

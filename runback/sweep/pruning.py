@@ -77,7 +77,8 @@ class _Search:
         return value is not None and bool(self._answers.get()["prune"])
 
     def _listen(self) -> None:
-        with self._line.makefile("rb") as lines:
+        # It is reset, not closed, by a search that was killed with something of ours unread.
+        with contextlib.suppress(ConnectionError), self._line.makefile("rb") as lines:
             for line in lines:
                 self._answers.put(json.loads(line))
         # The search is gone; the same one, started again, will begin this trial anew.
