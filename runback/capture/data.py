@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 # More of them are counted, not named.
 UNREADABLE_MAX = 100
-# A pipe in a data folder must not hold the thread.
-FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def declared(project: Path, environ: Mapping[str, str]) -> list[Path]:
@@ -135,17 +133,11 @@ def _files(root: str, folder: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _file(path: str, cache: Cache) -> tuple[str, int]:
-    """Return digest and size of a file, from the cache if it is as it was."""
+    """Return digest and size of a file. Raises OSError."""
     status = os.stat(path)  # noqa: PTH116
     if not stat.S_ISREG(status.st_mode):
         raise OSError(0, "no regular file")
-    if digest := cache.get(path, status):
-        return digest, status.st_size
-    with os.fdopen(os.open(path, FLAGS), "rb") as file:
-        digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-        after = os.fstat(file.fileno())
-    cache.put(path, status, after, digest)
-    return digest, after.st_size
+    return cache.digest(path, status, "sha256"), status.st_size
 
 
 def _some(unreadable: dict[str, str]) -> dict[str, str]:

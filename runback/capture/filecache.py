@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 RACY_NS = 2_000_000_000
 # A data set takes minutes to digest: what is done is kept, should the training end.
 SAVE_EVERY_BYTES = 4_000_000_000
+# A pipe in a data folder must not hold the thread.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Cache:
@@ -30,6 +33,20 @@ class Cache:
         self._known = dict(_read(file))
         self._changed = False
         self._unsaved_bytes = 0
+
+    def digest(self, path: str, status: os.stat_result, algorithm: str) -> str:
+        """Return a file's digest ("sha256:…"); it is read if it is not as it was. Raises OSError.
+
+        status: of the file just now. algorithm: sha256 or md5, one for all of the cache.
+        """
+        if known := self.get(path, status):
+            return known
+        with os.fdopen(os.open(path, _FLAGS), "rb") as file:
+            new = hashlib.new(algorithm, usedforsecurity=False)
+            digest = f"{algorithm}:{hashlib.file_digest(file, lambda: new).hexdigest()}"
+            after = os.fstat(file.fileno())
+        self.put(path, status, after, digest)
+        return digest
 
     def get(self, path: str, status: os.stat_result) -> str | None:
         """Return the digest of a file, if it is still the one that was digested."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from runback.capture.filecache import Cache
     from runback.dvc.datasets import Dataset
 
-_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 # Where DVC's cache keeps a file, by its md5.
 _OBJECT = re.compile(r".*/files/md5/([0-9a-f]{2})/([0-9a-f]{30})")
 
@@ -39,7 +37,7 @@ def describe(
         raise OSError(0, f"no regular file: {odd[0]}")
     linked = _linked(path, found, dataset)
     files = linked | {
-        name: _file(_place(path, name), status, cache)
+        name: cache.digest(_place(path, name), status, "md5").removeprefix("md5:")
         for name, status in found.items()
         if name not in linked
     }
@@ -93,17 +91,6 @@ def _is_same(objects: str, md5: str, status: os.stat_result) -> bool:
 
 def _object(objects: str, md5: str) -> str:
     return os.path.join(objects, md5[:2], md5[2:])  # noqa: PTH118
-
-
-def _file(path: str, status: os.stat_result, cache: Cache) -> str:
-    """Return a file's md5, from the cache of digests if it is as it was."""
-    if known := cache.get(path, status):
-        return known.removeprefix("md5:")
-    with os.fdopen(os.open(path, _FLAGS), "rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        after = os.fstat(file.fileno())
-    cache.put(path, status, after, f"md5:{digest}")
-    return digest
 
 
 def _place(path: Path, name: str) -> str:
