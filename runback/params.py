@@ -41,8 +41,13 @@ class Between:
         return low and bool(value < self.high if self.below else value <= self.high)
 
     def __str__(self) -> str:
-        low = f"above {self.low:g}" if self.above else f"from {self.low:g}"
-        return f"{low} {'and below' if self.below else 'to'} {self.high:g}"
+        low, high = _bound(self.low), _bound(self.high)
+        start = f"above {low}" if self.above else f"from {low}"
+        return f"{start} {'and below' if self.below else 'to'} {high}"
+
+
+def _bound(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 @dataclass(frozen=True)

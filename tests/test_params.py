@@ -81,6 +81,19 @@ def test_message_counts_them_and_points_at_the_help(file: Path) -> None:
     assert (raised.value.hint, raised.value.exit_status) == ("python train.py --help", 2)
 
 
+@pytest.mark.parametrize(
+    ("allowed", "rule"),
+    [
+        (Between(0, 2**32 - 1), "from 0 to 4294967295"),
+        (Between(-(2**63), 2**63 - 1), "from -9223372036854775808 to 9223372036854775807"),
+        (Between(1 / 3, 1e6, above=True), "above 0.333333 to 1e+06"),
+        (Between(1e-5, 1.0, below=True), "from 1e-05 and below 1"),
+    ],
+)
+def test_rule_says_whole_numbers_exactly_and_others_short(allowed: Between, rule: str) -> None:
+    assert str(allowed) == rule
+
+
 def test_number_that_yaml_takes_for_text_is_a_number(file: Path) -> None:
     """YAML 1.1 wants 1.0e-3; people write 1e-3."""
     file.write_text(yaml.safe_dump({"train": {**GOOD, "learning_rate": "1e-3", "epochs": "1e1"}}))
