@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from runback.cli.shared import own_store_option, show_first
-from runback.store import dvc
 from runback.store import index as verb
 from runback.store.rebuild import rebuild as rebuild_store
 from runback.terminal import say
@@ -42,13 +41,11 @@ def index(store: Path, rebuild: bool, dry_run: bool, as_json: bool, quiet: bool)
         raise click.UsageError("--rebuild has no --dry-run: it keeps the old database aside")
     root = store.absolute()
     silent = quiet or as_json or not sys.stderr.isatty()
-    tied = [] if dry_run else dvc.link(root)
     with Bar(silent) as progress:
         if rebuild:
             report = rebuild_store(root, _say(quiet), progress)
         else:
             report = verb.index(root, _say(quiet), dry_run, progress)
-    report.tied = tied
     if as_json:
         click.echo(json.dumps(_plain(report), indent=1))
         return 0

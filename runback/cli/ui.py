@@ -12,7 +12,6 @@ from runback import ui as server
 from runback.cli.index import show
 from runback.errors import RunbackError
 from runback.launch import inside
-from runback.store import dvc
 from runback.store.index import index
 from runback.terminal import say
 
@@ -35,10 +34,7 @@ def ui(port: int, host: str) -> int:
         raise RunbackError(f"MLFLOW_TRACKING_URI={store} is a server: open it in a browser")
     if store == f"sqlite:///{project / 'mlflow.db'}":
         # Runs that came by rsync, or were killed, are then listed as they are.
-        tied = dvc.link(project)
-        report = index(project, say)
-        report.tied = tied
-        show(report)
+        show(index(project, say))
     say(f"http://localhost:{port} (Ctrl-C ends it)")
     # MLflow opens in its other half, which shows no runs; it remembers the choice.
     say('in the page, choose "Model training" at the top left: the runs are there')

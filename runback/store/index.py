@@ -1,9 +1,10 @@
 """Make the local store right: the database says what the runs' folders say, and the other way.
 
-Three steps. Runs whose process is gone are ended. Records of this store's own runs
-are completed from the database. Then, in one transaction, records are adopted, edits
-merged, and locations made right. A kill in between leaves each file and the database
-whole, and the next call goes on.
+Four steps. Runs are tied to the DVC experiments that they were made in. Those whose
+process is gone are ended. Records of this store's own runs are completed from the
+database. Then, in one transaction, records are adopted, edits merged, and locations
+made right. A kill in between leaves each file and the database whole, and the next
+call goes on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from runback.errors import RecordError
 from runback.locked import locked
 from runback.record import files, manifest
-from runback.store import identity, leftovers, objects, running, trash
+from runback.store import dvc, identity, leftovers, objects, running, trash
 from runback.store.bulk import filling_metrics
 from runback.store.complete import complete
 from runback.store.create import copy_or_make, create
@@ -71,8 +72,11 @@ def index(
         return _on_a_copy(root, progress)
     create(root / "mlflow.db", say)
     store = identity.store_id(root)
+    tied = dvc.link(root)
     with locked(root / ".runback" / "index.lock"), opened(root / "mlflow.db") as connection:
-        return _Index(root, connection, store, False, progress).run(thorough)
+        report = _Index(root, connection, store, False, progress).run(thorough)
+    report.tied = tied
+    return report
 
 
 def _on_a_copy(root: Path, progress: Progress) -> Report:
