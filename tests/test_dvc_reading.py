@@ -369,4 +369,32 @@ def test_run_that_metrics_name(tmp_path: Path, metrics: bytes, run_id: str) -> N
     assert experiments.experiments(tmp_path, rev[:3]) == []
 
 
+def test_git_is_asked_only_where_there_can_be_experiments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*words: str) -> str:
+        command = ["git", *NAMED, *words]
+        done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    (tmp_path / "inner" / ".dvc").mkdir(parents=True)
+    (tmp_path / "inner" / ".dvc" / "config").touch()
+    ask("init", "--quiet")
+    ask("add", "inner")
+    ask("commit", "--quiet", "--message", "base")
+    ask("pack-refs", "--all")
+    with monkeypatch.context() as patch:
+        patch.setattr(git, "ask", None)
+        assert experiments.experiments(tmp_path / "inner", "a") == []
+    head = ask("rev-parse", "HEAD")
+    ask("update-ref", f"refs/exps/{head[:2]}/{head[2:]}/a", head)
+    expected = [experiments.Experiment("a", head, head, "")]
+    assert experiments.experiments(tmp_path / "inner", "a") == expected
+    ask("pack-refs", "--all")
+    assert not list((tmp_path / ".git" / "refs" / "exps").glob("??/*/*"))
+    assert experiments.experiments(tmp_path / "inner", "a") == expected
+    ask("worktree", "add", "--quiet", "beside")
+    assert experiments.experiments(tmp_path / "beside" / "inner", "a") == expected
+
+
 NAMED = ("-c", "user.name=a", "-c", "user.email=a@b.c")

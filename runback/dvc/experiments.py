@@ -41,7 +41,7 @@ def experiments(root: Path, named: str | None = None) -> list[Experiment]:
     repository of several projects has them all in one place: those that changed other
     folders only are left out.
     """
-    if not is_used(root):
+    if not is_used(root) or not _may_have(root):
         return []
     words = ("--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps/")
     output = git.ask(root, "for-each-ref", *words) or b""
@@ -58,6 +58,20 @@ def experiments(root: Path, named: str | None = None) -> list[Experiment]:
         for rev, a, b, name in refs
         if rev not in foreign
     ]
+
+
+def _may_have(root: Path) -> bool:
+    """Say whether git is worth asking for experiments: it takes longer than to find a run."""
+    above = (root.resolve(), *root.resolve().parents)
+    home = next((place / ".git" for place in above if (place / ".git").exists()), root)
+    if not (home / "refs" / "heads").is_dir():
+        return True  # a worktree, or refs that are not kept in files
+    if any((home / "refs" / "exps").glob("??/*/*")):
+        return True
+    try:
+        return b" refs/exps/" in (home / "packed-refs").read_bytes()
+    except OSError:
+        return False  # nor could git read it
 
 
 def upon_head(root: Path, found: list[Experiment]) -> list[Experiment]:
