@@ -32,9 +32,10 @@ def prepare(threads: int) -> None:
             "OMP_NUM_THREADS": str(threads),
             "TF_NUM_INTRAOP_THREADS": str(threads),
             "TF_NUM_INTEROP_THREADS": str(threads),
-            # oneDNN's convolutions change with the thread count; Eigen's do not.
+            # By itself TensorFlow takes oneDNN or Eigen, by the processor: other bits.
             "TF_ENABLE_ONEDNN_OPTS": "0",
-            # cuBLAS repeats itself only with a fixed workspace (NVIDIA cuBLAS, 2.1.4).
+            # On several streams, cuBLAS repeats itself with a fixed workspace only
+            # (NVIDIA cuBLAS, 2.1.4).
             "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         }
     )
