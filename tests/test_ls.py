@@ -343,6 +343,22 @@ def test_deleted_runs_are_apart(tmp_path: Path, template: Path) -> None:
     assert names(out(store, "ls", "--deleted")) == ["calm-bee-2"]
 
 
+def test_replays_are_left_out_if_asked(tmp_path: Path, template: Path) -> None:
+    store = make_store(tmp_path / "s", template)
+    for number, (run_id, name, params, values) in enumerate(RUNS):
+        content = rows(run_id, name, params, BEGAN_MS + number)
+        make_record(store / "mlruns", run_id, points(values), rows=content)
+    run_index(store)
+    first, second, _ = (run_id for run_id, *_ in RUNS)
+    sql = "INSERT INTO tags (key, value, run_uuid) VALUES ('runback.replay_of', ?, ?)"
+    query(store / "mlflow.db", sql, first, second)
+    assert names(out(store, "ls")) == ["dull-cat-3", "calm-bee-2", "brave-auk-1"]
+    assert names(out(store, "ls", "--no-replays")) == ["dull-cat-3", "brave-auk-1"]
+    assert names(out(store, "ls", "--no-replays", "--limit", "2")) == ["dull-cat-3", "brave-auk-1"]
+    screen = on_terminal("ls", "--no-replays", "calm-bee-2", cwd=store)
+    assert screen.text == "no such runs\n"
+
+
 def test_no_runs_and_no_such_experiment(tmp_path: Path, template: Path) -> None:
     store = make_store(tmp_path / "s", template)
     assert out(store, "ls") == "RUN\tNAME\tEXPERIMENT\tSTARTED\tSTATUS\n"
@@ -539,15 +555,26 @@ def test_hold_of_another_run_says_nothing(root: Path) -> None:
         hold.release()
 
 
-def test_completion_offers_ids_with_their_names(root: Path) -> None:
-    words = {"_RUNBACK_COMPLETE": "zsh_complete", "COMP_WORDS": "runback show 1", "COMP_CWORD": "2"}
+def completed(root: Path, words: str) -> list[str]:
+    """Return what zsh is offered for the last of the words."""
+    environ = {"_RUNBACK_COMPLETE": "zsh_complete", "COMP_WORDS": words, "COMP_CWORD": "2"}
     done = subprocess.run(
         [sys.executable, "-c", "from runback.cli import runback; runback(prog_name='runback')"],
         cwd=root,
-        env=plain_environ(**words),
+        env=plain_environ(**environ),
         capture_output=True,
         text=True,
     )
-    assert done.stdout.split("\n") == [
+    return done.stdout.split("\n")
+
+
+def test_completion_offers_ids_with_their_names(root: Path) -> None:
+    assert completed(root, "runback show 1") == [
         *("plain", "1c1c1c1c", "dull-cat-3", "plain", "1b1b1b1b", "calm-bee-2", "")
+    ]
+
+
+def test_completion_offers_options(root: Path) -> None:
+    assert completed(root, "runback ls --no") == [
+        *("plain", "--no-replays", "Leave out the runs that replays made.", "")
     ]

@@ -44,6 +44,7 @@ LONGEST_NAME = 24
 @click.option("--limit", "-n", type=click.IntRange(1), help="So many.  [default: 50 on a terminal]")
 @click.option("--experiment", "-e", metavar="NAME", help="Only the runs of this experiment.")
 @click.option("--all", "-a", "everything", is_flag=True, help="All runs, all params and metrics.")
+@click.option("--no-replays", is_flag=True, help="Leave out the runs that replays made.")
 @click.option("--deleted", is_flag=True, help="The deleted runs instead.")
 @json_option
 @quiet_option("Print full ids only.")
@@ -56,6 +57,7 @@ def ls(
     limit: int | None,
     experiment: str | None,
     everything: bool,
+    no_replays: bool,
     deleted: bool,
     as_json: bool,
     quiet: bool,
@@ -77,15 +79,16 @@ def ls(
         limit = ON_A_SCREEN
     stages = (DELETED,) if deleted else (ACTIVE,)
     ids = _ids(store.absolute(), runs)
-    wish = Wish(_conditions(filters), sort, reverse, limit, experiment, stages, ids)
+    wish = Wish(_conditions(filters), sort, reverse, limit, experiment, stages, ids, not no_replays)
     found = select(store.absolute(), wish)
     if quiet:
         click.echo("".join(f"{run.id}\n" for run in found.runs), nl=False)
     elif as_json:
         print_json([as_object(run) for run in found.runs])
     else:
+        is_selection = bool(filters or no_replays or deleted or experiment or runs)
         wanted = {condition.name for condition in wish.filters} | {sort or ""}
-        _show(found, everything, bool(filters or deleted or experiment or runs), wanted)
+        _show(found, everything, is_selection, wanted)
     return 0
 
 

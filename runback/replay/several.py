@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runback.replay.verdict import IDENTICAL, NOT_COMPARABLE, WITHIN_TOLERANCE
 from runback.runs.listing import Wish, select
-from runback.store.tags import PARENT_TAG, REPLAY_OF_TAG, SESSION_TAG
+from runback.store.tags import PARENT_TAG, SESSION_TAG
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,6 @@ def candidates(root: Path, experiment: str | None) -> list[Run]:
 
     A nested run is made again with its parent, and judged with it.
     """
-    found = select(root, Wish(experiment=experiment)).runs
+    found = select(root, Wish(experiment=experiment, replays=False)).runs
     ended = [run for run in reversed(found) if run.status == "FINISHED"]
-    originals = [run for run in ended if REPLAY_OF_TAG not in run.tags]
-    return [run for run in originals if PARENT_TAG not in run.tags and SESSION_TAG in run.tags]
+    return [run for run in ended if PARENT_TAG not in run.tags and SESSION_TAG in run.tags]

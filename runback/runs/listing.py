@@ -10,6 +10,7 @@ from runback.runs.run import Run
 from runback.store import listing
 from runback.store.alive import lives
 from runback.store.readable import readable
+from runback.store.tags import REPLAY_OF_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -30,7 +31,7 @@ class Selection:
 class Wish:
     """What to list. sort: a name, as in a filter. limit: at most so many; all of them if None.
 
-    ids: only these, if not None.
+    ids: only these, if not None. replays: whether runs that replays made are among them.
     """
 
     filters: Sequence[Filter] = ()
@@ -40,12 +41,13 @@ class Wish:
     experiment: str | None = None
     stages: Sequence[str] = field(default=(listing.ACTIVE,))
     ids: Collection[str] | None = None
+    replays: bool = True
 
 
 def select(root: Path, wish: Wish) -> Selection:
     """Return the runs of the store in `root`. Raises StoreError, NoSuchExperiment, UnknownName."""
     # Only what the database sorts and counts itself need not be read whole.
-    is_chosen = bool(wish.filters or wish.sort) or wish.ids is not None
+    is_chosen = bool(wish.filters or wish.sort or not wish.replays) or wish.ids is not None
     few = None if is_chosen else wish.limit
     with readable(root) as connection:
         rows = listing.newest(connection, wish.stages, wish.experiment, few)
@@ -66,6 +68,8 @@ def _chosen(runs: list[Run], wish: Wish) -> list[Run]:
 
     if wish.ids is not None:
         runs = [run for run in runs if run.id in wish.ids]
+    if not wish.replays:
+        runs = [run for run in runs if REPLAY_OF_TAG not in run.tags]
     if wish.sort:  # of all runs: those that are left may have no such value
         filters.check_names(runs, [wish.sort])
     found = filters.selected(runs, wish.filters)
