@@ -182,8 +182,23 @@ def test_seeded_by_another_file(tmp_path: Path) -> None:
         ("sklearn.model_selection.train_test_split(words, random_state=0)", True),
         ("RandomForestClassifier(random_state=None)", False),
         ("RandomForestClassifier(random_state=3)", True),
+        ("RandomForestClassifier(**words)", True),
+        ("sklearn.model_selection.train_test_split(words, shuffle=False)", True),
+        ("sklearn.model_selection.KFold(5, shuffle=True)", False),
+        ("sklearn.model_selection.KFold(5, shuffle=True, random_state=0)", True),
+        ("sklearn.model_selection.KFold(5)", True),
+        ("from sklearn.model_selection import StratifiedKFold as K; K(shuffle=True)", False),
+        ("sklearn.model_selection.RepeatedStratifiedKFold()", False),
+        ("from sklearn.datasets import make_classification; make_classification(9)", False),
+        ("from sklearn import datasets; datasets.make_s_curve(random_state=4)", True),
+        ("from sklearn.pipeline import make_pipeline; make_pipeline()", True),
+        ("from sklearn import cluster as c; c.MiniBatchKMeans(3)", False),
+        ("from sklearn.linear_model import LogisticRegression; LogisticRegression()", True),
+        ("from sklearn import metrics; metrics.mutual_info_score(words, words)", True),
+        ("from sklearn.linear_model import Perceptron; Perceptron()", True),
         ("DataLoader(words, shuffle=True)", False),
         ("DataLoader(words, shuffle=True, generator=loader)", True),
+        ("DataLoader(words, shuffle=True, **words)", False),
         ("nn.init.xavier_uniform_(loader)", False),
         ("nn.ReLU()", True),
         ("random.sample(words, 2)", False),
@@ -191,6 +206,14 @@ def test_seeded_by_another_file(tmp_path: Path) -> None:
 )
 def test_draws_from_a_shared_generator(tmp_path: Path, line: str, is_seeded: bool) -> None:
     assert (found(tmp_path, f"{IMPORTS}{line}\n") == []) == is_seeded
+
+
+@pytest.mark.parametrize("seed", ["np.random.seed(1)", "keras.utils.set_random_seed(1)"])
+def test_scikit_learn_draws_from_numpys_generator(tmp_path: Path, seed: str) -> None:
+    lines = ("sklearn.model_selection.KFold(shuffle=True)", "RandomForestClassifier()")
+    code = IMPORTS + "\n".join(lines) + "\n"
+    assert found(tmp_path, code) == ["unseeded generator of numpy"]
+    assert found(tmp_path, code + seed + "\n") == []
 
 
 def test_only_what_the_script_reaches(tmp_path: Path) -> None:

@@ -34,12 +34,17 @@ _OWN = re.compile(
 _ENTROPY = re.compile(
     r"os\.(urandom|getrandom)|secrets\.\w+|uuid\.uuid[14]|random\.SystemRandom|torch\.(random\.)?seed"
 )
+# Of scikit-learn, what draws from numpy's generator if no random_state is given.
 _SKLEARN = (
-    r"(train_test_split|RandomForest\w+|ExtraTrees?\w+|DecisionTree\w+|GradientBoosting\w+"
-    r"|HistGradientBoosting\w+|Bagging\w+|AdaBoost\w+|IsolationForest|MLP\w+|SGD\w+|Perceptron"
-    r"|PassiveAggressive\w+|(MiniBatch)?KMeans|GaussianMixture|TSNE|TruncatedSVD|shuffle|resample"
-    r"|(Stratified)?ShuffleSplit|RandomizedSearchCV|make_(blobs|moons|circles|classification"
-    r"|regression))"
+    r"(train_test_split|RandomForest\w+|RandomTrees\w+|ExtraTrees?\w+|DecisionTree\w+"
+    r"|(Hist)?GradientBoosting\w+|Bagging\w+|AdaBoost\w+|IsolationForest|MLP\w+|SGD\w+"
+    r"|PassiveAggressive\w+|LinearSV[CR]|RANSAC\w+|BernoulliRBM|(Bisecting)?KMeans|k_means"
+    r"|MiniBatch\w+|Spectral(Bi|Co)?[cC]lustering|(Bayesian)?GaussianMixture|TSNE|MDS|smacof"
+    r"|TruncatedSVD|randomized_svd|NMF|FastICA|fastica|LatentDirichletAllocation"
+    r"|DictionaryLearning|\w+RandomProjection|RBFSampler|Nystroem|mutual_info_(classif|regression)"
+    r"|permutation_importance|shuffle|resample|(Stratified|Group)?ShuffleSplit"
+    r"|Repeated(Stratified)?KFold|RandomizedSearchCV|Halving\w+SearchCV|ParameterSampler"
+    r"|make_(?!pipeline|union|scorer|column_)\w+)"
 )
 # Draws from the generator that a library shares among all who use it.
 _DRAWS = (
@@ -64,7 +69,13 @@ _DRAWS = (
     (TENSORFLOW, r"tensorflow\.random\.(?!set_seed|Generator|stateless_|get_|experimental)\w+"),
     (KERAS, r"keras\.(Sequential|Model|layers\.\w+|applications\.\w+|random\.\w+)"),
 )
+# Draws only with shuffle=True.
+_SHUFFLES = (
+    (NUMPY, r"sklearn\.(\w+\.)*(Stratified)?(Group)?KFold"),
+    (TORCH, r"(.*\.)?data\.DataLoader"),
+)
 _DRAW = [(library, re.compile(pattern)) for library, pattern in _DRAWS]
+_SHUFFLE = [(library, re.compile(pattern)) for library, pattern in _SHUFFLES]
 _SEED = [(re.compile(pattern), seeded) for pattern, seeded in _SEEDS]
 _SEED_WORDS = ("seed", "random_state", "rng", "generator", "sampler")
 
@@ -110,9 +121,12 @@ def _drawn_from(name: str, call: ast.Call) -> set[str]:
     words = {keyword.arg for keyword in call.keywords if not _is_none(keyword.value)}
     if any(word in (name_ or "") for name_ in words for word in _SEED_WORDS):
         return set()
-    if name.endswith("data.DataLoader"):
-        return {TORCH} if _is_true(call, "shuffle") else set()
-    return {library for library, pattern in _DRAW if pattern.fullmatch(name)}
+    shuffles = _constant(call, "shuffle")
+    is_still = shuffles is False and name.endswith(".train_test_split")
+    if is_still or (None in words and name.startswith("sklearn.")):  # ** may bring a seed
+        return set()
+    draws = [*_DRAW, *_SHUFFLE] if shuffles is True else _DRAW
+    return {library for library, pattern in draws if pattern.fullmatch(name)}
 
 
 def _has_seed(call: ast.Call) -> bool:
@@ -133,6 +147,7 @@ def _is_none(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
-def _is_true(call: ast.Call, word: str) -> bool:
-    values = [keyword.value for keyword in call.keywords if keyword.arg == word]
-    return any(isinstance(value, ast.Constant) and value.value is True for value in values)
+def _constant(call: ast.Call, word: str) -> object:
+    """Return what is given by this keyword, None if nothing, or nothing constant."""
+    values = (keyword.value for keyword in call.keywords if keyword.arg == word)
+    return next((value.value for value in values if isinstance(value, ast.Constant)), None)
