@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +32,7 @@ from runback.sweep.errors import (
     TrialsFail,
 )
 from runback.sweep.process import Process
-from runback.sweep.pruning import VARIABLE
+from runback.sweep.pruning import VARIABLE, name_of
 from runback.sweep.space import Choices, Range
 from runback.sweep.study import Study, opened
 from runback.sweep.trial import COMPLETE, FAILED, PRUNED, Trial
@@ -307,7 +310,7 @@ def test_ranking_pictures_and_lines(tmp_path: Path) -> None:
 
 # A training without a framework; what it is told to do stands in files, by its place.
 TRIAL = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from runback.sweep.pruning import Pruning
 here, place, size = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
@@ -315,6 +318,9 @@ with (here / "begun").open("a") as file:
     file.write(f"{place} {os.getpid()}\\n")
 pruning = Pruning()
 times = (here / "begun").read_text().split("\\n").count
+if (here / "stay").exists():
+    signal.signal(signal.SIGTERM, lambda *_: (here / "told").touch())
+    (here / "stays").touch()
 for epoch in range(3):
     if (here / f"hold-{place}").exists():
         time.sleep(60)
@@ -328,6 +334,10 @@ for epoch in range(3):
     metrics = {"score": size * (epoch + 1)} if epoch != 1 else {"loss": 1}
     if pruning.is_due(epoch, {"other": 1.0} if (here / "other").exists() else metrics):
         break
+if (here / "fork").exists():
+    if (child := os.fork()) == 0:
+        time.sleep(60)
+    (here / "fork").write_text(str(child))
 """
 
 
@@ -410,7 +420,7 @@ def test_training_ends_when_its_search_dies_with_something_of_it_unread(tmp_path
     words = [sys.executable, "-S", "-c", TRIAL, str(tmp_path), "0", "1"]
     with theirs:
         number = theirs.fileno()
-        environ = plain_environ(**{VARIABLE: str(number)})
+        environ = plain_environ(**{VARIABLE: name_of(number)})
         training = subprocess.Popen(
             words, env=environ, cwd=tmp_path, pass_fds=[number], stderr=subprocess.PIPE
         )
@@ -419,6 +429,74 @@ def test_training_ends_when_its_search_dies_with_something_of_it_unread(tmp_path
         ours.recv(1, socket.MSG_PEEK)  # of the first epoch, to which nobody answers
     _, said = training.communicate(timeout=60)
     assert (training.returncode, said) == (-signal.SIGTERM, b"")
+
+
+def test_training_in_a_thread_ends_when_its_search_dies(tmp_path: Path) -> None:
+    """The signal is the main thread's, which then waits for the thread that waits for an answer."""
+    ours, theirs = socket.socketpair()
+    code = f"""
+import signal, sys, threading
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("told"))
+thread = threading.Thread(target=exec, args=[{TRIAL!r}, {{"__name__": "trial"}}])
+thread.start()
+thread.join()
+"""
+    words = [sys.executable, "-S", "-c", code, str(tmp_path), "0", "1"]
+    with theirs:
+        environ = plain_environ(**{VARIABLE: name_of(theirs.fileno())})
+        training = subprocess.Popen(
+            words, env=environ, cwd=tmp_path, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE
+        )
+    with training, ours:
+        ours.sendall(b'{"name": "a", "metric": "score"}\n')
+        ours.recv(65_536)
+        ours.shutdown(socket.SHUT_RDWR)
+        try:
+            _, said = training.communicate(timeout=60)
+        finally:
+            training.kill()
+    assert (training.returncode, said) == (1, b"told\n")
+
+
+FORKED = """
+import os, sys
+from runback.sweep.pruning import Pruning
+pruning = Pruning()
+if (child := os.fork()) == 0:
+    os._exit(10 + pruning.is_due(0, {"score": 1.0}))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+ANOTHER = """
+import socket, sys
+from runback.sweep.pruning import Pruning
+ours, theirs = socket.socketpair()
+ours.settimeout(0.1)
+pruning = Pruning()
+pruning.is_due(0, {"score": 1.0})
+try:
+    ours.recv(1)
+except TimeoutError:
+    sys.exit(12)
+"""
+
+
+@pytest.mark.parametrize(("code", "status"), [(FORKED, 10), (ANOTHER, 12)])
+def test_only_the_process_that_a_search_began_speaks_to_it(
+    tmp_path: Path, code: str, status: int
+) -> None:
+    """One that it has forked, and one that it started, in which the number is another socket's."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        is_its = code == FORKED
+        number = theirs.fileno() if is_its else 4  # what socketpair() gives there
+        name = name_of(number) if is_its else f"4:{os.fstat(theirs.fileno()).st_ino}"
+        ours.sendall(b'{"name": "a", "metric": "score"}\n')
+        words = [sys.executable, "-S", "-c", code]
+        environ = plain_environ(**{VARIABLE: name})
+        done = subprocess.run(
+            words, env=environ, pass_fds=[number] if is_its else [], timeout=60, cwd=tmp_path
+        )
+    assert done.returncode == status
 
 
 def is_alive(pid: int) -> bool:
@@ -444,6 +522,70 @@ def test_whoever_stops_the_search_ends_its_processes_and_keeps_their_trials(tmp_
         assert sorted(result.place for result in at_work.results(6)) == [2, 3, 4, 5]
         assert [result.place for result in study.results()] == list(range(6))
     assert sorted(begun(tmp_path)) == [0, 1, 2, 2, 3, 3, 4, 5]
+
+
+def test_another_ctrl_c_ends_what_does_not_end_by_itself(tmp_path: Path) -> None:
+    for name in ("hold-0", "stay"):
+        (tmp_path / name).touch()
+
+    def press() -> None:
+        for name in ("stays", "told"):
+            wait_for((tmp_path / name).exists)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    keys = threading.Thread(target=press)
+    keys.start()
+    try:
+        with contextlib.suppress(KeyboardInterrupt), workers(tmp_path, design(), 1) as (_, at_work):
+            list(at_work.results(1))
+    finally:
+        keys.join()
+        signal.signal(signal.SIGINT, before)
+    pid = int((tmp_path / "begun").read_text().split()[1])
+    assert not is_alive(pid)
+
+
+def test_what_a_trial_leaves_behind_is_ended_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """It has the line to the search open, as a forked loader of data has."""
+    (tmp_path / "fork").touch()
+    with workers(tmp_path, design(), 1) as (_, at_work):
+        assert [result.state for result in at_work.results(1)] == [COMPLETE]
+    left = int((tmp_path / "fork").read_text())
+    wait_for(lambda: not is_alive(left))
+
+
+def test_last_words_are_heard_though_children_keep_the_line_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be said between a look at the line and one at the process."""
+    code = """
+import os, sys, time
+from pathlib import Path
+line = int(os.environ["RUNBACK_SWEEP"].partition(":")[0])
+if os.fork() == 0:
+    time.sleep(60)
+while not Path("go").exists():
+    time.sleep(0.01)
+os.write(line, b'{"run": "a"}\\n')
+"""
+    words = [sys.executable, "-S", "-c", code]
+    with Process(words, tmp_path, plain_environ(), tmp_path / "log") as process:
+        look = process._is_gone
+
+        def look_late(is_to_be: bool = False) -> bool:
+            (tmp_path / "go").touch()
+            return look(is_to_be=True)
+
+        monkeypatch.setattr(process, "_is_gone", look_late)
+        assert list(process.messages()) == [{"run": "a"}]
+        assert process.wait() == 0
+
+
+def test_process_that_cannot_be_started_leaves_no_line_open(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Process(["/nowhere"], tmp_path, {}, tmp_path / "log")
+    gc.collect()  # an open socket would be warned of, which fails the test
 
 
 def wait_for(is_so: Callable[[], bool], timeout_s: float = 100) -> None:

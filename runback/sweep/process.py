@@ -13,9 +13,10 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 from typing import TYPE_CHECKING, Any
 
-from runback.sweep.pruning import VARIABLE
+from runback.sweep.pruning import VARIABLE, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,27 +30,43 @@ _TAIL_BYTES = 4_096
 
 
 class Process:
-    """The process of a trial. log: what it prints goes there."""
+    """The process of a trial. log: what it prints goes there. One thread waits; any may tell it."""
 
     def __init__(
         self, words: Sequence[str], folder: Path, environ: Mapping[str, str], log: Path
     ) -> None:
         """Start it, in a group of its own, which Ctrl-C does not reach. Raises OSError."""
         self.log = log
+        self._lock = threading.RLock()
+        self._kill = threading.Timer(GRACE_S, self.kill)
+        self._kill.daemon = True
         self._is_told = False
         self._ours, theirs = socket.socketpair()
         self._ours.settimeout(LOOK_S)
-        with theirs, log.open("wb") as output:
-            self._child = subprocess.Popen(
-                list(words),
-                cwd=folder,
-                env={**environ, VARIABLE: str(theirs.fileno())},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
-                process_group=0,
-            )
+        try:
+            with theirs, log.open("wb") as output:
+                self._child = subprocess.Popen(
+                    list(words),
+                    cwd=folder,
+                    env={**environ, VARIABLE: name_of(theirs.fileno())},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=[theirs.fileno()],
+                    process_group=0,
+                )
+        except BaseException:
+            self._ours.close()
+            raise
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Tell it to end, unless it is gone, and wait for that."""
+        self.stop()
+        self.wait()
+        self._ours.close()
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """Yield what it says, until it is gone or has closed its end."""
@@ -59,10 +76,11 @@ class Process:
             yield from map(json.loads, lines)
 
     def _received(self) -> bytes | None:
+        is_gone = self._is_gone()  # first: what it said last may come after a look at the line
         try:
             return self._ours.recv(65_536) or None
         except TimeoutError:
-            return b"" if self._child.poll() is None else None
+            return None if is_gone else b""
         except ConnectionError:
             return None
 
@@ -72,29 +90,45 @@ class Process:
             self._ours.sendall(json.dumps(message).encode() + b"\n")
 
     def wait(self) -> int:
-        """Wait for its end; return its status, negative for a signal."""
-        status = self._child.wait()
-        self._tell(signal.SIGTERM)  # what it left behind
-        self._ours.close()
-        return status
+        """Wait for its end, and end what it left behind; return its status, negative for a signal.
+
+        The number of its group can be another's as soon as it is reaped: that comes last.
+        """
+        self._is_gone(is_to_be=True)
+        self._kill.cancel()
+        with self._lock:
+            self._tell(signal.SIGTERM)
+            return self._child.wait()
 
     def stop(self) -> None:
-        """Tell it to end; once, since a training that is ending takes a second time badly."""
-        if not self._is_told and self._child.poll() is None:
-            self._is_told = True
-            self._tell(signal.SIGTERM)
+        """Tell it to end, and end it if it does not.
 
-    def end(self) -> None:
-        """Tell it to end, and end it if it does not."""
-        self.stop()
-        try:
-            self._child.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._tell(signal.SIGKILL)
+        Once, since a training that is ending takes a second time badly.
+        """
+        with self._lock:
+            if not self._is_told and self._child.returncode is None:
+                self._is_told = True
+                self._tell(signal.SIGTERM)
+                self._kill.start()
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        self._tell(signal.SIGKILL)
 
     def _tell(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._child.pid, number)
+        with self._lock, contextlib.suppress(ProcessLookupError, PermissionError):
+            if self._child.returncode is None:
+                os.killpg(self._child.pid, number)
+
+    def _is_gone(self, is_to_be: bool = False) -> bool:
+        """Say whether it has ended, or wait until it has; it is not reaped by that."""
+        if not hasattr(os, "waitid"):  # macOS
+            return (self._child.wait() if is_to_be else self._child.poll()) is not None
+        how = os.WEXITED | os.WNOWAIT | (0 if is_to_be else os.WNOHANG)
+        try:
+            return os.waitid(os.P_PID, self._child.pid, how) is not None
+        except ChildProcessError:
+            return True
 
     def last_line(self) -> str:
         """Return the last line that it printed, or the error before a hint; "" if there is none."""

@@ -22,7 +22,7 @@ from runback.store.tags import PRUNED_TAG
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The number of an open socket, whose other end the search has.
+# An open socket, whose other end the search has: its number, and what it is.
 VARIABLE = "RUNBACK_SWEEP"
 ORIGINAL = "RUNBACK_REPLAY"
 
@@ -60,9 +60,10 @@ class _Search:
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
-        self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._owner = os.getpid()
+        self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, name="runback-sweep", daemon=True).start()
-        greeting = self._answers.get()
+        greeting = self._answer()
         self.name: str = greeting["name"]
         self._metric: str = greeting["metric"]
 
@@ -71,10 +72,19 @@ class _Search:
             self._line.sendall(json.dumps(message).encode() + b"\n")
 
     def ask(self, epoch: int, metrics: Mapping[str, Any]) -> bool:
+        if os.getpid() != self._owner:
+            return False  # forked: the thread that listens is the parent's
         found = metrics.get(self._metric)
         value = None if found is None else float(found)
         self.say(epoch=epoch, value=value, metrics=sorted(metrics))
-        return value is not None and bool(self._answers.get()["prune"])
+        return value is not None and bool(self._answer()["prune"])
+
+    def _answer(self) -> dict[str, Any]:
+        answer = self._answers.get()
+        if answer is None:  # here only in another thread than the main one, which has the signal
+            self._answers.put(None)
+            raise SystemExit(128 + signal.SIGTERM)
+        return answer
 
     def _listen(self) -> None:
         # It is reset, not closed, by a search that was killed with something of ours unread.
@@ -83,14 +93,28 @@ class _Search:
                 self._answers.put(json.loads(line))
         # The search is gone; the same one, started again, will begin this trial anew.
         os.kill(os.getpid(), signal.SIGTERM)
+        self._answers.put(None)
+
+
+def name_of(line: int) -> str:
+    """Return how a socket is named in VARIABLE.
+
+    Its number alone would do in the process that it is for. One that this starts has the
+    variable too, and there the number may be of a socket of its own.
+    """
+    return f"{line}:{os.fstat(line).st_ino}"
 
 
 @functools.cache
 def _search() -> _Search | None:
     """Return the line to the search, None in a process that none began."""
+    name = os.environ.get(VARIABLE, "")
     try:
-        line = socket.socket(fileno=int(os.environ[VARIABLE]))
-    except (KeyError, ValueError, OSError):
+        number = int(name.partition(":")[0])
+        if name_of(number) != name:
+            return None
+        line = socket.socket(fileno=number)
+    except (ValueError, OSError):
         return None  # also in a process that a trial began: the socket is not open there
     os.set_inheritable(line.fileno(), False)
     return _Search(line)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runback.sweep.errors import MetricMissing, TrialsFail
+from runback.sweep.process import Process
 from runback.sweep.trial import COMPLETE, FAILED, PRUNED, Result, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from runback.sweep.process import Process
     from runback.sweep.study import Study
 
 # A process that is killed (out of memory, most of the time) is started again so often.
@@ -53,23 +53,36 @@ class Workers:
         self._running: set[Process] = set()
         self._lock = threading.Lock()
         self._is_stopping = False
-        self._threads: list[threading.Thread] = []
-        self._done: queue.Queue[tuple[Result, Process] | BaseException | None] = queue.Queue()
+        self._at_work = 0
+        self._done: queue.SimpleQueue[tuple[Result, Process] | BaseException | None]
+        self._done = queue.SimpleQueue()
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End the processes that still run, after Ctrl-C for one, and put their trials back."""
+        """End the processes that still run, after Ctrl-C for one, and put their trials back.
+
+        They have time to write their records; after another Ctrl-C they have not.
+        """
+        try:
+            self._end(Process.stop)
+        except KeyboardInterrupt:
+            self._end(Process.kill)
+            raise
+
+    def _end(self, how: Callable[[Process], None]) -> None:
         with self._lock:
             self._is_stopping = True
-            running = list(self._running)
-        for process in running:
-            process.stop()
-        for process in running:
-            process.end()
-        for thread in self._threads:
-            thread.join()
+            for process in self._running:
+                how(process)
+        while self._at_work:  # Thread.join would not wait a second time (Python 3.11, 3.12)
+            self._next()
+
+    def _next(self) -> tuple[Result, Process] | BaseException | None:
+        found = self._done.get()
+        self._at_work -= found is None
+        return found
 
     def results(self, trials: int) -> Iterator[Result]:
         """Yield what comes of the trials, as they end, until there are so many in all.
@@ -77,16 +90,14 @@ class Workers:
         Raises TrialsFail, MetricMissing, StudyUnreadable, OSError.
         """
         for _ in range(self._count):
-            thread = threading.Thread(target=self._work, args=(trials,))
-            self._threads.append(thread)
-            thread.start()
-        failed, at_work = 0, self._count
-        while at_work:
-            found = self._done.get()
+            threading.Thread(target=self._work, args=(trials,)).start()
+            self._at_work += 1
+        failed = 0
+        while self._at_work:
+            found = self._next()
             if isinstance(found, BaseException):
                 raise found
             if found is None:
-                at_work -= 1
                 continue
             result, process = found
             yield result
@@ -112,10 +123,10 @@ class Workers:
             self._study.give_back(trial, trial.kills)
             return None
         try:
-            heard = self._listen(trial, process)
-            result = self._judge(trial, process, heard)
+            with process:
+                heard = self._listen(trial, process)
+                result = self._judge(trial, process, heard)
         finally:
-            process.end()
             with self._lock:
                 self._running.discard(process)
         return (result, process) if result else None
