@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from runback.launch import inside
 from runback.terminal import say
@@ -60,37 +60,68 @@ def tracked_run(project: Path, experiment: str) -> Iterator[ActiveRun]:
     logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
     mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_EVERY_S)
     mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment)
-    with _signals() as received:
+    with _handled() as signals:
         status = "FAILED"
         try:
-            yield mlflow.start_run(log_system_metrics=True)
+            with signals.held():
+                run = mlflow.start_run(log_system_metrics=True)
+            yield run
             status = "FINISHED"
         except SystemExit:
             # Lightning turns Ctrl-C into exit(1).
-            if received:
-                raise SystemExit(128 + received[0]) from None
+            if signals.received:
+                raise SystemExit(128 + signals.received[0]) from None
             raise
         finally:
-            mlflow.end_run("KILLED" if received else status)
+            with signals.held():
+                mlflow.end_run("KILLED" if signals.received else status)
+
+
+class _Signals:
+    """The SIGINT and SIGTERM that arrived, each raised as the exception it means."""
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self._waiting: list[int] | None = None
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        self.received.append(number)
+        if self._waiting == []:
+            self._waiting.append(number)
+        else:
+            _raise(number)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Have a signal wait; MLflow would forget, interrupted, a run that it begins or ends.
+
+        A second one does not wait: the server may not answer.
+        """
+        self._waiting = waiting = list[int]()
+        try:
+            yield
+        finally:
+            self._waiting = None
+        if waiting:
+            _raise(waiting[0])
+
+
+def _raise(number: int) -> NoReturn:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect the SIGINT and SIGTERM that arrive, each raised as the exception it means."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise SystemExit(128 + number)
-
+def _handled() -> Iterator[_Signals]:
+    signals = _Signals()
     if threading.current_thread() is not threading.main_thread():
-        yield received  # Python lets only the main thread handle signals
+        yield signals  # Python lets only the main thread handle signals
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signals.note) for number in handled}
     try:
-        yield received
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
