@@ -2,6 +2,7 @@
 
 In a copy of the project with four short runs: JupyterLab as the devcontainer starts it, and
 Chromium, which opens notebooks/explore.ipynb and runs it. In a container: RUNBACK_ENGINE=venv.
+With an address, http://127.0.0.1:8888/?token=…: the JupyterLab of a devcontainer that is up.
 """
 
 from __future__ import annotations
@@ -43,6 +44,17 @@ TABLE = "[...document.querySelectorAll('.jp-CodeCell')].find(e => /gradient/.tes
 
 
 def main() -> None:
+    with served(*sys.argv[1:]) as address, browser.page() as page:
+        take(page, address, PICS / "notebook.png")
+    make.shrink(PICS / "notebook.png")
+
+
+@contextmanager
+def served(address: str = "") -> Iterator[str]:
+    """Yield the address given, or that of a JupyterLab on a project with runs."""
+    if address:
+        yield address
+        return
     with tempfile.TemporaryDirectory(prefix="notebook-") as folder:
         root = Path(folder) / "my-project"
         subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(root)], check=True)
@@ -50,9 +62,8 @@ def main() -> None:
         for arguments in RUNS:
             command = [sys.executable, "train_mlflow.py", *arguments]
             subprocess.run(command, cwd=root, env=environ, check=True)
-        with jupyterlab(root, environ) as address, browser.page() as page:
-            take(page, address, PICS / "notebook.png")
-    make.shrink(PICS / "notebook.png")
+        with jupyterlab(root, environ) as own:
+            yield own
 
 
 def environ_of(root: Path, folder: Path) -> dict[str, str]:
