@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import processes
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -93,6 +94,13 @@ class Project:
             text=True,
             timeout=300,
         )
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """End what the test has started, if it failed before it did so itself."""
+    yield
+    processes.end_all()
 
 
 @pytest.fixture

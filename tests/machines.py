@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import REPOSITORY
+from processes import Started
 
 from runback import ui
 from runback.store.export import Reader, reading
@@ -151,8 +152,8 @@ class Machine:
         return self.folder / "mlruns"
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
-        given = {"cwd": self.folder, "env": self.environ, "text": True, **self.user, **options}
-        return subprocess.Popen(words, **given)
+        given = {"cwd": self.folder, "env": self.environ, **self.user, **options}
+        return Started(words, **given)
 
     def run(self, *words: str, timeout_s: float = 300) -> str:
         """Run a command as the machine's user; return what it prints."""

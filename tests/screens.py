@@ -6,10 +6,12 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +56,14 @@ def run(
     columns: int = 100,
     lines: int = 40,
 ) -> Screen:
-    """Run a command on a terminal of this size."""
+    """Run a command on a terminal of this size; it is killed after five minutes."""
     pid, terminal = pty.fork()
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         os.chdir(cwd)
         os.execvpe(command[0], list(command), {"TERM": "xterm-256color", **environ})
+    watch = threading.Timer(300, os.kill, (pid, signal.SIGKILL))
+    watch.start()
     output = b""
     while True:
         try:
@@ -70,7 +74,10 @@ def run(
             break
         output += part
     os.close(terminal)
-    return Screen(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode())
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    watch.cancel()
+    watch.join()
+    return Screen(status, output.decode())
 
 
 def loaded(cwd: Path, *words: str) -> set[str]:

@@ -21,6 +21,7 @@ import checkpoints
 import pytest
 import training
 from conftest import plain_environ
+from processes import Started
 from records import add_code, make_record, make_store, run_index, run_of
 from screens import loaded, on_terminal
 
@@ -587,7 +588,7 @@ def test_kill_leaves_the_folder_absent_or_whole(root: Path) -> None:
 
 def kill_while_it_writes(root: Path, run_id: str) -> None:
     before = set((root / "checkouts").iterdir())
-    process = subprocess.Popen(
+    process = Started(
         [sys.executable, "-m", "runback", "checkout", run_id, "-q"],
         cwd=root,
         env=plain_environ(),

@@ -22,6 +22,7 @@ import pytest
 import stand_in
 from conftest import REPOSITORY, bare_environ, copy_project, lend_environment
 from dataset import Sound
+from processes import Started
 from records import query
 from scipy.io import wavfile
 from sessions import blocks, pattern, steady, steps
@@ -117,13 +118,12 @@ def test_what_a_run_has(place: Place) -> None:
 def test_ctrl_c_kills_the_fold_and_the_run_above_it(place: Place) -> None:
     root, environ = place
     words = ("--folds", "all", "--epochs", "5000", "--n-classes", "4", "--base-filters", "4")
-    process = subprocess.Popen(
+    process = Started(
         [str(root / ".venv" / "bin" / "python"), SCRIPT, *words],
         cwd=root,
         env={**environ, "PYTHONPATH": str(root)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
     )
     trained = "SELECT count(*) FROM metrics JOIN runs USING (run_uuid)"
     trained += " WHERE status = 'RUNNING' AND key = 'val_loss' AND step > 1"

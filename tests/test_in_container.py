@@ -26,6 +26,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, copy_project
+from processes import Started
 from test_plugin import FIND, FOUND
 from test_run_script import SHOW, SLEEPER, shown
 
@@ -49,14 +50,13 @@ class Place:
     ) -> subprocess.Popen[str]:
         """Start ./run_script.bash COMMAND as that user."""
         socket_group = _socket_group()
-        return subprocess.Popen(
+        return Started(
             [str(self.root / "run_script.bash"), *command],
             cwd=cwd or self.root,
             env=self.environ(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
             user=UID if os.getuid() == 0 else None,
             group=UID if os.getuid() == 0 else None,
             extra_groups=socket_group if os.getuid() == 0 else None,
@@ -291,7 +291,7 @@ def test_ui_in_the_container_answers_on_the_hosts_localhost(place: Place) -> Non
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen(
+    process = Started(
         [str(place.root / "run_mlflow_ui.bash"), "--port", str(port)],
         cwd=place.root,
         env=_own_environ(place),

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import training
 from conftest import plain_environ
+from processes import Started
 from records import make_record, make_store, query, run_index
 from screens import loaded, on_terminal
 
@@ -422,12 +423,8 @@ def held(root: Path, run_id: str) -> subprocess.Popen[str]:
         "h = running.hold(Path(sys.argv[1]), sys.argv[2]); print('held', flush=True)\n"
         "time.sleep(60)"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(root), run_id],
-        env=plain_environ(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    words = [sys.executable, "-c", code, str(root), run_id]
+    process = Started(words, env=plain_environ(), stdout=subprocess.PIPE)
     assert process.stdout
     assert process.stdout.readline() == "held\n"
     return process

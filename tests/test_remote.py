@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import servers
 from conftest import plain_environ
+from processes import Started
 from records import make_record, make_store, new_id, query, run_index
 
 from runback.capture.sources import sqlite_file
@@ -328,7 +329,7 @@ def test_kills_leave_what_the_next_call_completes(served: Served, tmp_path: Path
     words = [sys.executable, "-m", "runback", "ls", "--json", "--store", served.uri]
     chance = random.Random(7)
     for _ in range(3):
-        process = subprocess.Popen(words, env=environ, stdout=subprocess.PIPE)
+        process = Started(words, env=environ, stdout=subprocess.PIPE)
         time.sleep(chance.uniform(1.5, 4))
         process.kill()
         process.communicate()
@@ -342,10 +343,10 @@ def test_several_at_once_see_the_same(served: Served, tmp_path: Path) -> None:
     environ = plain_environ(XDG_CACHE_HOME=str(tmp_path / "cache"))
     words = [sys.executable, "-m", "runback", "ls", "--store", served.uri]
     several = [
-        subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        Started(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(3)
     ]
-    outputs = [process.communicate(timeout=120)[0].decode() for process in several]
+    outputs = [process.communicate(timeout=120)[0] for process in several]
     assert [process.returncode for process in several] == [0, 0, 0]
     assert set(outputs) == {served.runback("ls")}
 

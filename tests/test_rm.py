@@ -18,6 +18,7 @@ import pytest
 import training
 from checkpoints import make_run
 from conftest import REPOSITORY, plain_environ
+from processes import Started
 from records import dump, is_sound, make_record, make_store, new_id, query, run_index, run_of
 
 from runback.errors import StoreError
@@ -348,7 +349,7 @@ def test_waits_for_a_training_that_writes(root: Path) -> None:
     run_index(root)
     writer = sqlite3.connect(root / "mlflow.db", isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
-    rm = subprocess.Popen(words("rm", "-q", run_id), cwd=root, env=plain_environ())
+    rm = Started(words("rm", "-q", run_id), cwd=root, env=plain_environ())
     with pytest.raises(subprocess.TimeoutExpired):
         rm.wait(2)
     writer.execute("COMMIT")
@@ -361,12 +362,11 @@ def test_waits_for_an_index_and_says_so(root: Path) -> None:
     run_id = run_of(make_record(root / "mlruns"))
     run_index(root)
     with locked(root / ".runback" / "index.lock"):
-        rm = subprocess.Popen(
+        rm = Started(
             words("rm", "-q", run_id),
             cwd=root,
             env=plain_environ(),
             stderr=subprocess.PIPE,
-            text=True,
         )
         assert rm.stderr
         said = rm.stderr.readline()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import FakeEngine, Project, tools, write_stamp
+from processes import Started
 
 from runback.launch import kind, venv
 
@@ -191,9 +192,7 @@ def test_several_at_a_time_build_once(
 ) -> None:
     engine = make_engine("docker")
     command = [str(project.root / "run_script.bash"), "true"]
-    started = [
-        subprocess.Popen(command, env=project.environ, stderr=subprocess.DEVNULL) for _ in range(6)
-    ]
+    started = [Started(command, env=project.environ, stderr=subprocess.DEVNULL) for _ in range(6)]
     assert [process.wait() for process in started] == [0] * 6
     assert len(engine.calls("build")) == 1
 
@@ -401,9 +400,8 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 42), (signal.SIGTERM, 43)])
 def test_signals_reach_the_command(project: Project, number: signal.Signals, status: int) -> None:
     command = [str(project.root / "run_script.bash"), "python", "-c", SLEEPER]
-    with subprocess.Popen(
-        command, env=project.environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with Started(command, env=project.environ, **given) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up False\n"
         process.send_signal(number)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
+from processes import Started
 
 from runback.errors import StoreError
 from runback.launch import inside
@@ -34,10 +35,10 @@ def ignore(message: str) -> None:
     pass
 
 
-def creators(database: Path, count: int) -> list[subprocess.Popen[bytes]]:
+def creators(database: Path, count: int) -> list[Started]:
     command = [sys.executable, "-c", CREATE, str(database)]
     return [
-        subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, start_new_session=True)
+        Started(command, cwd=REPOSITORY, stderr=subprocess.PIPE, start_new_session=True)
         for _ in range(count)
     ]
 
@@ -56,7 +57,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     database = tmp_path_factory.mktemp("a store") / "mlflow.db"
     for process in creators(database, 8):
         _, errors = process.communicate()
-        assert process.returncode == 0, errors.decode()
+        assert process.returncode == 0, errors
     return database
 
 

@@ -19,6 +19,7 @@ import pytest
 from conftest import REPOSITORY, plain_environ
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import TPESampler
+from processes import Started
 
 import train
 from runback.errors import ParamsError
@@ -421,14 +422,14 @@ def test_training_ends_when_its_search_dies_with_something_of_it_unread(tmp_path
     with theirs:
         number = theirs.fileno()
         environ = plain_environ(**{VARIABLE: name_of(number)})
-        training = subprocess.Popen(
+        training = Started(
             words, env=environ, cwd=tmp_path, pass_fds=[number], stderr=subprocess.PIPE
         )
     with ours:
         ours.sendall(b'{"name": "a", "metric": "score"}\n')
         ours.recv(1, socket.MSG_PEEK)  # of the first epoch, to which nobody answers
     _, said = training.communicate(timeout=60)
-    assert (training.returncode, said) == (-signal.SIGTERM, b"")
+    assert (training.returncode, said) == (-signal.SIGTERM, "")
 
 
 def test_training_in_a_thread_ends_when_its_search_dies(tmp_path: Path) -> None:
@@ -444,18 +445,14 @@ thread.join()
     words = [sys.executable, "-S", "-c", code, str(tmp_path), "0", "1"]
     with theirs:
         environ = plain_environ(**{VARIABLE: name_of(theirs.fileno())})
-        training = subprocess.Popen(
+        training = Started(
             words, env=environ, cwd=tmp_path, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE
         )
-    with training, ours:
+    with ours:
         ours.sendall(b'{"name": "a", "metric": "score"}\n')
         ours.recv(65_536)
-        ours.shutdown(socket.SHUT_RDWR)
-        try:
-            _, said = training.communicate(timeout=60)
-        finally:
-            training.kill()
-    assert (training.returncode, said) == (1, b"told\n")
+    _, said = training.communicate(timeout=60)
+    assert (training.returncode, said) == (1, "told\n")
 
 
 FORKED = """

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from conftest import REPOSITORY, copy_project, plain_environ
+from processes import Started
 from records import query
 
 # In the place of train_mlflow.py: tracked as that is, without a framework.
@@ -75,15 +76,13 @@ class Place:
         return self._ended(self._start("-m", "runback", *words))
 
     def _start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return Started(
             [sys.executable, *words],
             cwd=self.root,
             env=plain_environ(PYTHONPATH=str(self.root)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            process_group=0,
         )
 
     def _ended(self, process: subprocess.Popen[str]) -> tuple[int, str]:

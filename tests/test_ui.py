@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from conftest import REPOSITORY, FakeEngine, Project
+from processes import Started
 
 from runback import ui
 from runback.errors import PortTaken, RunbackError
@@ -148,10 +149,12 @@ def served(project_with_a_run: Path) -> Iterator[tuple[str, subprocess.Popen[str
         text=True,
     )
     address = f"http://localhost:{port}"
-    make.wait_for_health(address, process)
-    yield address, process
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        make.wait_for_health(address, process)
+        yield address, process
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "Traceback" not in err
     assert f"runback: {address} (Ctrl-C ends it)\n" in err
@@ -258,8 +261,8 @@ def test_laptop_that_only_looks_gets_a_light_environment(
     root, given = laptop
     port = make.unused_port()
     command = [str(root / "run_mlflow_ui.bash"), "--port", str(port)]
-    pipes: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, env=given, cwd=root.parent, **pipes)
+    pipes: dict[str, Any] = {"stderr": subprocess.PIPE}
+    process = Started(command, env=given, cwd=root.parent, **pipes)
     try:
         make.wait_for_health(f"http://localhost:{port}", process, deadline_s=600)
     finally:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from processes import Started
 from wheels import make_wheel
 
 from runback.errors import DiskFull, EnvironmentDrift, EnvironmentFailed
@@ -177,7 +178,7 @@ print("ready")
 def start_making(lab: Lab) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", MAKE, str(lab.root)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload,no-any-return]
+    return Started(command, start_new_session=True, **pipes)
 
 
 def test_several_at_a_time_make_it_once(lab: Lab) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import plain_environ
+from processes import Started
 from records import query
 
 from runback.record import check, files, metrics
@@ -50,14 +51,13 @@ class Store:
         return dict(json.loads(done.stdout))
 
     def _start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return Started(
             [sys.executable, *words],
             cwd=self.root,
             env={**self.environ(), **environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
         )
 
     def _ended(self, process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
