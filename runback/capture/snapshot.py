@@ -175,7 +175,7 @@ def _take_listed(reader: Reader, top: Path, found: git.Listing, modes: bool) -> 
     reader.left_out.update({folder: "a virtual environment" for folder in hidden})
     private = git.not_exported(reader.root, top, [*found.tracked, *new])
     stage = os.environ.get("DVC_STAGE")
-    results = stages.read(reader.root).results(stage) if stage else set[str]()
+    results = stages.of_process(reader.root).results(stage) if stage else set[str]()
     for path in (*found.tracked, *new):
         if path in private:
             reader.leave(path, "export-ignore in .gitattributes")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from os.path import normpath, relpath
+from os.path import relpath
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from runback import git
-from runback.dvc import stages
+from runback.dvc import project, stages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,13 +24,12 @@ def differing(root: Path, rev: str, recorded: Mapping[str, str]) -> tuple[list[s
     """Return the recorded files that the commit has otherwise, and the modules that it lacks.
 
     recorded: digests by path in the repository. Only Python's files count, and what
-    dvc.yaml names as a dependency or for its params: others may change at any time. A
+    a dvc.yaml names as a dependency or for its params: others may change at any time. A
     module that the commit lacks counts where the rest mentions it. Relative to `root`.
     """
     inside = (git.ask(root, "rev-parse", "--show-prefix") or b"").decode(errors="replace").strip()
-    described = git.contents(root, [f"{rev}:./{stages.FILE}"])
-    counting = _Counting(inside, stages.parsed(b"".join(described.values())))
-    files = {path: digest for path, digest in recorded.items() if counting.has(path)}
+    described = stages.of_commits(project.home(root) or root, [rev])[rev]
+    files = {path: digest for path, digest in recorded.items() if _counts(path, described)}
     found = git.contents(root, [f"{rev}:{path}" for path in files])
     then = {name[len(rev) + 1 :]: text for name, text in found.items()}
     changed = [path for path, text in then.items() if _digest(text) != files[path]]
@@ -45,19 +44,12 @@ def differing(root: Path, rev: str, recorded: Mapping[str, str]) -> tuple[list[s
     ]
 
 
-class _Counting:
-    def __init__(self, inside: str, described: Stages) -> None:
-        def placed(names: Iterable[str]) -> set[str]:
-            return {normpath(inside + name) for name in names}
-
-        self._made = placed(described.made)
-        self._named = placed({*described.deps, *described.params, stages.FILE})
-
-    def has(self, path: str) -> bool:
-        places = {path, *map(str, PurePosixPath(path).parents)}
-        if places & self._made:
-            return False
-        return path.endswith(_SOURCE) or bool(places & self._named)
+def _counts(path: str, described: Stages) -> bool:
+    places = {path, *map(str, PurePosixPath(path).parents)}
+    if places & described.made.keys():
+        return False
+    named = {*described.deps, *described.params, *described.files}
+    return path.endswith(_SOURCE) or bool(places & named)
 
 
 def _is_mentioned(path: str, texts: Iterable[bytes]) -> bool:

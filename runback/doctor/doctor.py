@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from runback.doctor import experiments as of_experiments
 from runback.doctor import head, params, remotes
-from runback.dvc.experiments import experiments, is_used
+from runback.dvc import project
+from runback.dvc.experiments import experiments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 def findings(root: Path) -> Iterator[Finding]:
     """Yield what is found in the project `root`. Raises StoreError: its store cannot be read."""
     yield from params.texts(root)
-    if not is_used(root):
+    home = project.home(root)
+    if home is None:
         return
     known = experiments(root)
     yield from head.detached(root)
-    yield from remotes.relative(root)
-    yield from remotes.late(root, known)
+    yield from remotes.relative(home)
+    yield from remotes.late(home, known)
     if (root / "mlflow.db").exists():
         results = of_experiments.results(root, known)
         yield from of_experiments.not_trained(results)

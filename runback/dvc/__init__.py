@@ -1,5 +1,5 @@
 """Read what DVC keeps beside git: stages, data sets, experiments. DVC itself is not imported.
 
-stages: dvc.yaml. datasets: PATH.dvc. texts: the YAML of both. experiments: refs/exps.
-fetched: asks `dvc pull`.
+project: where it was set up. stages: dvc.yaml. datasets: PATH.dvc. texts: the YAML of both.
+experiments: refs/exps. fetched: asks `dvc pull`.
 """

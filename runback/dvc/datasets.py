@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.dvc import stages, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 SUFFIX = ".dvc"
 _DIGEST = re.compile(r"md5:[0-9a-f]{32}(?:\.dir)?")
@@ -70,19 +72,33 @@ def noted(digest: Any, size_bytes: Any, files: Any) -> Noted | None:
     return None
 
 
-def used(root: Path) -> list[Path]:
-    """Return the data sets under DVC that a stage of the project's dvc.yaml depends on."""
-    deps = sorted(stages.read(root).deps)
-    places = [place for dep in deps for place in (PurePosixPath(dep), *PurePosixPath(dep).parents)]
-    return [
-        root / place for place in dict.fromkeys(places) if place.name and _is_under(root, place)
-    ]
+def used(project: Path) -> list[Path]:
+    """Return the data sets under DVC that the stages of this process depend on.
+
+    Of a path that is one, is a part of one, or, below the project, has some in it.
+    """
+    known, found = stages.of_process(project), list[Path]()
+    for dep in sorted(known.deps - known.made.keys()):
+        path = Path(os.path.normpath(project / dep))
+        around = [place for place in (path, *path.parents) if place not in project.parents]
+        inside = _inside(path) if project in path.parents else ()
+        found += [place for place in around if _is_noted(place)] or inside
+    return list(dict.fromkeys(found))
 
 
-def _is_under(root: Path, place: PurePosixPath) -> bool:
+def _inside(folder: Path) -> Iterator[Path]:
+    """Yield the data sets in a folder. What is in one of them is not looked at."""
+    with contextlib.suppress(ValueError):  # no name that a file can have
+        for place, folders, files in os.walk(folder):
+            names = {name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX)}
+            yield from (Path(place, name) for name in sorted(names - {""}))
+            folders[:] = sorted(set(folders) - names)
+
+
+def _is_noted(place: Path) -> bool:
     try:
-        return (root / f"{place}{SUFFIX}").is_file()
-    except ValueError:  # no name that a file can have
+        return place.with_name(place.name + SUFFIX).is_file()
+    except (OSError, ValueError):  # no name that a file can have
         return False
 
 

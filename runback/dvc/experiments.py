@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runback import git
-from runback.dvc import stages
+from runback.dvc import project, stages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 # refs/exps/<2 hex>/<38 hex>/NAME: the baseline's commit, the name (dvc.repo.experiments.refs).
@@ -29,20 +30,17 @@ class Experiment:
     run_id: str
 
 
-def is_used(root: Path) -> bool:
-    """Say whether DVC was set up in the folder."""
-    return (root / ".dvc" / "config").is_file()
-
-
 def experiments(root: Path, named: str | None = None) -> list[Experiment]:
-    """Return the experiments of the project, oldest first; none where DVC or git is not used.
+    """Return the experiments of the DVC project that `root` is in, oldest first.
 
-    named: only those of this name, or whose commit begins so (4 characters at least). A
-    repository of several projects has them all in one place: those that changed other
-    folders only are left out.
+    Of all projects in it, if it is in none; none where DVC or git is not used. named: only
+    those of this name, or whose commit begins so (4 characters at least). A repository of
+    several projects has them all in one place: those that changed other folders only are
+    left out.
     """
-    if not is_used(root) or not _may_have(root):
+    if not _may_have(root):
         return []
+    root = project.home(root) or root
     words = ("--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps/")
     output = git.ask(root, "for-each-ref", *words) or b""
     found = [_REF.fullmatch(line) for line in output.decode(errors="replace").split("\n")]
@@ -51,8 +49,10 @@ def experiments(root: Path, named: str | None = None) -> list[Experiment]:
         refs = [(rev, a, b, name) for rev, a, b, name in refs if _is_named(name, rev, named)]
     if not refs:
         return []
-    foreign = _foreign(root, [rev for rev, *_ in refs])
-    runs = _runs(root, [rev for rev, *_ in refs])
+    inside = os.fsdecode(git.ask(root, "rev-parse", "--show-prefix") or b"").strip()
+    changed = _changed(root, [rev for rev, *_ in refs])
+    foreign = {r for r, names in changed.items() if not any(n.startswith(inside) for n in names)}
+    runs = _runs(root, [rev for rev, *_ in refs], changed)
     return [
         Experiment(name, rev, a + b, runs.get(rev, ""))
         for rev, a, b, name in refs
@@ -63,7 +63,9 @@ def experiments(root: Path, named: str | None = None) -> list[Experiment]:
 def _may_have(root: Path) -> bool:
     """Say whether git is worth asking for experiments: it takes longer than to find a run."""
     above = (root.resolve(), *root.resolve().parents)
-    home = next((place / ".git" for place in above if (place / ".git").exists()), root)
+    home = next((place / ".git" for place in above if (place / ".git").exists()), None)
+    if home is None:
+        return False
     if not (home / "refs" / "heads").is_dir():
         return True  # a worktree, or refs that are not kept in files
     if any((home / "refs" / "exps").glob("??/*/*")):
@@ -86,24 +88,30 @@ def _is_named(name: str, rev: str, text: str) -> bool:
     return text == name or (len(text) >= 4 and rev.startswith(text.lower()))
 
 
-def _foreign(root: Path, revs: Iterable[str]) -> set[str]:
-    """Return the commits that changed files, but none in this folder of the repository."""
-    anywhere, here = _changing(root, revs), _changing(root, revs, "--relative")
-    return anywhere - here
+def _changed(root: Path, revs: Sequence[str]) -> dict[str, set[str]]:
+    """Return the files that each commit changed, by paths in the repository; no empty sets."""
+    words = ("diff-tree", "--stdin", "-r", "-z", "--name-only", "--no-relative")
+    output = git.ask(root, *words, stdin="".join(f"{rev}\n" for rev in revs).encode()) or b""
+    found, known = dict[str, set[str]](), set(revs)
+    for name in filter(None, os.fsdecode(output).split("\0")):
+        if name in known:
+            rev = name
+        else:
+            found.setdefault(rev, set()).add(name)
+    return found
 
 
-def _changing(root: Path, revs: Iterable[str], *options: str) -> set[str]:
-    asked = "".join(f"{rev}\n" for rev in revs).encode()
-    words = ("diff-tree", "--stdin", "-r", "--name-only", *options)
-    lines = (git.ask(root, *words, stdin=asked) or b"").decode(errors="replace").split("\n")
-    return set(revs) & set(lines)
+def _runs(root: Path, revs: Sequence[str], changed: Mapping[str, set[str]]) -> dict[str, str]:
+    """Return the run that the metrics of each commit name, for those that do.
 
-
-def _runs(root: Path, revs: Iterable[str]) -> dict[str, str]:
-    """Return the run that the metrics of each commit name, for those that do."""
-    described = git.contents(root, [f"{rev}:./{stages.FILE}" for rev in revs])
-    files = {name[:40]: stages.parsed(text).metrics for name, text in described.items()}
-    asked = [f"{rev}:./{path}" for rev, paths in files.items() for path in paths]
+    Of several pipelines, whose metrics it changed: the others' are of other runs.
+    """
+    asked = [
+        f"{rev}:{path}"
+        for rev, described in stages.of_commits(root, revs).items()
+        for path in described.metrics
+        if len(described.files) == 1 or path in changed.get(rev, ())
+    ]
     found = dict[str, str]()
     for name, text in git.contents(root, asked).items():
         if run_id := _run_id(text):

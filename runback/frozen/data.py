@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runback.errors import RunbackError
 from runback.frozen.contents import DATA
 from runback.frozen.errors import CannotFreeze
 from runback.replay import data as replayed
+from runback.replay import dvc
 from runback.replay.original import part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from runback.frozen.sink import Sink
     from runback.replay.original import Original
@@ -40,6 +42,29 @@ def find(original: Original, is_wanted: bool) -> list[Found]:
         Found(name, places[name], about, _why_not(original, name, places[name], is_wanted))
         for name, about in sorted(declared.items())
         if isinstance(about, dict)
+    ]
+
+
+def fetched(
+    original: Original, found: list[Found], folder: Path, tell: Callable[[str], None]
+) -> list[Found]:
+    """Return the data with what DVC has of it, as it was recorded, in place of what is not here.
+
+    folder: for what is fetched. That it cannot be had is said, and no error.
+    """
+    known, places, lacking = replayed.under_dvc(original), dict[str, Path](), dict[str, str]()
+    for at, entry in enumerate(found):
+        if entry.why_not and entry.name in known:
+            try:
+                wanted = {entry.name: known[entry.name]}
+                places |= dvc.fetch(original, wanted, folder / str(at), tell)
+            except RunbackError as error:
+                lacking[entry.name] = f"{entry.why_not}; {error}"
+    return [
+        replace(entry, path=places[entry.name], why_not="")
+        if entry.why_not and entry.name in places
+        else replace(entry, why_not=lacking.get(entry.name, entry.why_not))
+        for entry in found
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,12 +68,15 @@ def freeze(root: Path, run_id: str, wish: Wish, choice: str, version: str, tell:
         raise PlaceTaken(target)
     gathered, found = gather(original), data.find(original, wish.data)
     chosen = environment.choose(original, wish.image, wish.wheels, choice)
-    left_out = {
-        **gathered.left_out,
-        **{f"data {entry.name}": entry.why_not for entry in found if entry.why_not},
-        **chosen.left_out,
-    }
     with _worded(target), drafted(target, ignored=wish.to is None) as draft:
+        work = draft.folder / ".data"
+        if wish.data:
+            found = data.fetched(original, found, work, tell)
+        left_out = {
+            **gathered.left_out,
+            **{f"data {entry.name}": entry.why_not for entry in found if entry.why_not},
+            **chosen.left_out,
+        }
         with _sink(target, draft.folder) as sink:
             for piece in gathered.pieces:
                 sink.add_file(piece.name, piece.path, piece.expected)
@@ -80,6 +84,7 @@ def freeze(root: Path, run_id: str, wish: Wish, choice: str, version: str, tell:
             environment.write(original, chosen, sink, draft.folder, tell)
             contents = _contents(original, chosen, version, known, left_out, sink)
             sink.end(contents)
+        shutil.rmtree(work, ignore_errors=True)
         if target.suffix == SUFFIX:
             _publish(sink.place, target)
         else:

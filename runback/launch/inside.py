@@ -17,17 +17,24 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_IN_URIS = re.compile(r"\?|%[0-9A-Fa-f]{2}")
-# `dvc exp run --temp` and its queue train in PROJECT/.dvc/tmp/exps/…, and remove it then.
-COPY = re.compile(r"(.+?)/\.dvc/tmp/exps/.+")
+# `dvc exp run --temp` and its queue train in a copy of the repository, and remove it then.
+COPY = re.compile(r"(.+?)/\.dvc/tmp/exps/(?:standalone/)?[^/]+(?:/(.+))?")
 
 
 def origin(root: Path) -> Path:
-    """Return the project that DVC made a copy of for an experiment; `root` if it is no copy.
+    """Return the folder that DVC made a copy of for an experiment; `root` if it is no copy.
 
-    There are its store and its environment: what is beside the copy goes with it.
+    There are its store and its environment: what is beside the copy goes with it. The copy
+    is of the whole repository, whose top may be above the folder with .dvc. Where that is
+    not to be seen, as in a container, the folder itself is looked for.
     """
     found = COPY.fullmatch(str(root))
-    return Path(found[1]) if found else root
+    if found is None:
+        return root
+    home, inside = Path(found[1]), found[2] or ""
+    places = (home, *home.parents)
+    top = next((place for place in places if (place / (inside or ".git")).exists()), None)
+    return top / inside if top else home
 
 
 def variables(root: Path, given: Mapping[str, str]) -> dict[str, str]:

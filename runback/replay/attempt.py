@@ -24,7 +24,7 @@ from runback.replay.original import part
 from runback.runs.checkout import CODE, Wish, checkout, safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     from runback.replay.original import Original
 
@@ -65,11 +65,10 @@ def place(original: Original) -> Path:
 
 
 @contextlib.contextmanager
-def begun(original: Original, data: Mapping[str, Path]) -> Iterator[Attempt]:
+def begun(original: Original) -> Iterator[Attempt]:
     """Give a new attempt with the recorded code laid out, every digest compared.
 
-    data: where declared data lies, by its recorded path: linked to where the code looks
-    for it. Raises AttemptGoesOn, RecordError (WrongDigest).
+    Raises AttemptGoesOn, RecordError (WrongDigest).
     """
     folder = place(original)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +88,7 @@ def begun(original: Original, data: Mapping[str, Path]) -> Iterator[Attempt]:
         files.write_json(folder / ABOUT, about)
         checkout(original.root, original.id, Wish(only=CODE, to=attempt.code))
         (folder / "work").mkdir()
-        link(attempt.code, {**beside(original), **data})
+        link(attempt.code, beside(original))
         yield attempt
 
 
@@ -133,17 +132,22 @@ def beside(original: Original) -> dict[str, Path]:
 
 
 def link(code: Path, wanted: Mapping[str, Path]) -> None:
-    """Link what is not in the snapshot into the code's folder, if it is there."""
+    """Link what is not in the snapshot into the code's folder, if it is there.
+
+    Of what lies in one another, the innermost is linked from where it is said to be.
+    """
+    paths = {code / name for name in wanted}
     for name, target in wanted.items():
         if files.is_inside(name) and target.exists():
             (code / name).parent.mkdir(parents=True, exist_ok=True)
-            _link_missing(code / name, target.absolute())
+            _link_missing(code / name, target.absolute(), paths)
 
 
-def _link_missing(path: Path, target: Path) -> None:
+def _link_missing(path: Path, target: Path, others: Container[Path]) -> None:
     """Link each file that the snapshot has not, in folders of our own.
 
-    A new file that the training puts among its data stays in the attempt.
+    others: paths that are linked on their own. A new file that the training puts among its
+    data stays in the attempt.
     """
     if not target.is_dir():
         if not os.path.lexists(path):
@@ -152,7 +156,9 @@ def _link_missing(path: Path, target: Path) -> None:
     if not path.is_symlink() and not path.is_file():
         path.mkdir(exist_ok=True)
         for inner in sorted(target.iterdir()):
+            if path / inner.name in others:
+                continue
             if not inner.is_symlink():
-                _link_missing(path / inner.name, inner)
+                _link_missing(path / inner.name, inner, others)
             elif not os.path.lexists(path / inner.name):
                 (path / inner.name).symlink_to(inner)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runback.capture import data
+from runback.dvc import project
 from runback.dvc.datasets import Noted, noted
-from runback.dvc.experiments import is_used
 from runback.record import files
 from runback.replay.errors import DataGone
 from runback.replay.original import part
@@ -33,8 +33,6 @@ def located(original: Original, given: Mapping[str, Path]) -> dict[str, Path]:
 
 def under_dvc(original: Original) -> dict[str, Noted]:
     """Return the data that DVC can fetch as it was: recorded by its digests, and DVC is set up."""
-    if not is_used(project_of(original)):
-        return {}
     recorded = part(original.manifest, "data")
     keys = ("digest", "size_bytes", "files")
     found = {name: noted(*(part(recorded, name).get(key) for key in keys)) for name in recorded}
@@ -44,8 +42,14 @@ def under_dvc(original: Original) -> dict[str, Noted]:
         # DVC has never had what was edited since, or what .dvcignore leaves out.
         if about
         and files.is_inside(name)
+        and dvc_project(original, name)
         and part(part(recorded, name), "dvc").get("digest", about.digest) == about.digest
     }
+
+
+def dvc_project(original: Original, name: str) -> Path | None:
+    """Return the folder in which DVC is asked for declared data, None where it is not set up."""
+    return project.home((project_of(original) / name).parent)
 
 
 def project_of(original: Original) -> Path:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from runback.dvc import fetched
-from runback.replay import attempt as attempts
 from runback.replay import data
 from runback.replay.errors import DataGone
 from runback.replay.original import part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from runback.dvc.datasets import Noted
-    from runback.replay.attempt import Attempt
     from runback.replay.original import Original
 
 
@@ -27,36 +26,50 @@ def planned(
 
     given: what the user says of some; that is taken as it is. Raises DataGone.
     """
-    known = data.under_dvc(original) if shutil.which("dvc") else {}
-    known = {name: noted for name, noted in known.items() if name not in given}
-    gone = known.keys() - {name for name, place in places.items() if place.exists()}
-    digests = data.digests(original, {n: place for n, place in places.items() if n not in gone})
+    known = {n: noted for n, noted in fetchable(original).items() if n not in given}
+    gone = [name for name in known if not places[name].exists()]
+    brought = {*gone, *_inside(gone, original, given)}
+    digests = data.digests(original, {n: at for n, at in places.items() if n not in brought})
     wanted = {
         name: noted
         for name, noted in known.items()
-        if name in gone or digests[name].get("digest") != noted.digest
+        if name in brought or digests[name].get("digest") != noted.digest
     }
+    brought = {*wanted, *_inside(wanted, original, given)}
     recorded = part(original.manifest, "data")
-    return wanted, {**digests, **{name: recorded[name] for name in wanted}}
+    return wanted, {**digests, **{name: recorded[name] for name in brought}}
+
+
+def fetchable(original: Original) -> dict[str, Noted]:
+    """Return the data that DVC can be asked for, with what it noted; none without a `dvc`."""
+    return data.under_dvc(original) if shutil.which("dvc") else {}
 
 
 def fetch(
     original: Original,
     wanted: Mapping[str, Noted],
-    attempt: Attempt,
+    folder: Path,
     tell: Callable[[str], None],
+    given: Iterable[str] = (),
 ) -> dict[str, Path]:
-    """Fetch data into the attempt's folder, link it to the code, and return where it is.
+    """Fetch data as it was recorded; return where it is, below `folder`.
 
-    Raises NotFetched, DataGone: DVC brought something else.
+    So is other declared data that lies in it, but for what is given. Raises NotFetched,
+    DataGone: DVC brought something else.
     """
     places: dict[str, Path] = {}
     for number, (name, noted) in enumerate(sorted(wanted.items())):
         tell(f"fetching the data {name} with dvc pull, as it was recorded: {noted.digest[:12]}…")
-        folder = attempt.folder / "data" / str(number)
-        places[name] = fetched.fetch(data.project_of(original), name, noted, folder)
+        project = data.dvc_project(original, name) or data.project_of(original)
+        places[name] = fetched.fetch(project, name, noted, folder / str(number))
         found = data.digests(original, {name: places[name]})[name].get("digest")
         if found != noted.digest:
             raise DataGone(original.id, [f"{name}: was {noted.digest}, DVC brought {found}"])
-    attempts.link(attempt.code, places)
-    return places
+    inside = _inside(wanted, original, (*given, *wanted))
+    return {**places, **{n: places[o] / PurePosixPath(n).relative_to(o) for n, o in inside.items()}}
+
+
+def _inside(names: Iterable[str], original: Original, but: Iterable[str]) -> dict[str, str]:
+    """Return the declared paths that lie in one of these, with the nearest that they lie in."""
+    others = part(original.manifest, "data").keys() - {*but}
+    return {n: outer for outer in sorted(names) for n in others if n.startswith(f"{outer}/")}

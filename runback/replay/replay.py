@@ -15,7 +15,7 @@ from runback.replay.judge import as_object, judged
 from runback.replay.original import part
 from runback.replay.verdict import IDENTICAL
 from runback.runs.folder import record_of
-from runback.store.tags import FROM_TAG
+from runback.store.tags import DVC_STAGE_TAG, FROM_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,10 +40,10 @@ def replay(plan: Plan, tell: Tell, is_trial: bool = False) -> Replay:
     lies in the attempt's folder, and the same call begins anew.
     """
     original = plan.original
-    present = {name: path for name, path in plan.data.items() if name not in plan.fetched}
-    with attempts.begun(original, present) as attempt:
-        pulled = dvc.fetch(original, plan.fetched, attempt, tell)
+    with attempts.begun(original) as attempt:
+        pulled = dvc.fetch(original, plan.fetched, attempt.folder / "data", tell, plan.wish.data)
         plan = replace(plan, data={**plan.data, **pulled})
+        attempts.link(attempt.code, plan.data)
         ready = environment.prepare(plan.environment, original, attempt.code, plan.around)
         plan = replace(plan, environment=ready)
         tell(f"replaying {original.run.short_id} {original.run.name} in {attempt.folder}")
@@ -73,11 +73,13 @@ def _publish(done: Replay, tell: Tell) -> None:
 
 def _trained(plan: Plan, attempt: Attempt) -> Ended:
     original, code = plan.original, attempt.code
+    stage = original.run.tags.get(DVC_STAGE_TAG)
     settings = {
         **{"MLFLOW_TRACKING_URI": f"sqlite:///{original.root}/mlflow.db"},
         **{"_MLFLOW_SERVER_ARTIFACT_ROOT": f"{original.root}/mlruns"},
         **{command.REPLAY: original.id, command.ATTEMPT: attempt.token},
         "DVC_ROOT": str(code),  # as in a stage of DVC: DVCLive makes no experiment of it
+        **({"DVC_STAGE": stage} if stage else {}),  # its dvc.yaml may lie in another folder
         **plan.wish.settings,
     }
     if plan.wish.from_step is not None:
