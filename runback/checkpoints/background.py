@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -21,21 +22,30 @@ class Background:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="runback-checkpoint")
         self._pending: collections.deque[Future[None]] = collections.deque()
+        self._lock = threading.Lock()
+        self._is_over = False
 
     def submit(self, work: Callable[[], None]) -> None:
         """Do this after all that was submitted before. Raises what failed meanwhile."""
-        while len(self._pending) >= MOST:
-            self._pending.popleft().result()
-        self._pending.append(self._pool.submit(work))
+        with self._lock:
+            while len(self._pending) >= MOST:
+                self._pending.popleft().result()
+            if not self._is_over:
+                self._pending.append(self._pool.submit(work))
+                return
+        work()  # another thread has stopped the experiment since this one was asked
 
     def check(self) -> None:
         """Raise what failed since it was asked last."""
-        while self._pending and self._pending[0].done():
-            self._pending.popleft().result()
+        with self._lock:
+            while self._pending and self._pending[0].done():
+                self._pending.popleft().result()
 
     def wait(self) -> list[RunbackError]:
         """Wait until all is done; return what failed."""
         failures = []
+        with self._lock:
+            self._is_over = True
         while self._pending:
             error = self._pending.popleft().exception()
             if isinstance(error, RunbackError):
