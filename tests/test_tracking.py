@@ -1,4 +1,4 @@
-"""tracked_run: the status of a run that a signal meets while MLflow begins it or ends it."""
+"""tracked_run: the status of a run that a signal meets at its begin or end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import training
 from records import query
+
+from runback.record import manifest
 
 MEETS = """
 import os, sys
@@ -49,3 +51,30 @@ def test_status_is_honest_whenever_signals_come(tmp_path: Path, template: Path) 
     statuses = query(store.database, "SELECT status FROM runs ORDER BY start_time")
     # A run that had come to its end is what it was, and its script hears of the signal after that.
     assert statuses == [("KILLED",), ("KILLED",), ("FINISHED",), ("KILLED",)] * 2
+
+
+ENDS = """
+import os, signal
+from pathlib import Path
+from runback.capture.recording import Recording
+from runback.tracking import tracked_run
+
+close = Recording.close
+
+def met(recording, how):
+    os.kill(os.getpid(), signal.SIGTERM)
+    close(recording, how)
+
+Recording.close = met
+with tracked_run(Path.cwd(), "e"):
+    pass
+"""
+
+
+def test_signal_lets_the_record_be_completed_after_the_run(tmp_path: Path, template: Path) -> None:
+    store = training.make(tmp_path / "s", template)
+    done = store.train(ENDS)
+    assert (done.returncode, done.stderr.count("Traceback")) == (-signal.SIGTERM, 0), done.stderr
+    ((run_id, status),) = store.runs().items()
+    assert status == "FINISHED"
+    assert manifest.is_final(manifest.read(store.record(run_id), run_id))

@@ -167,6 +167,7 @@ class Recorder:
         self._expected.set()
         if self._thread is None or os.getpid() != self._owner:
             return
+        self._handle_signals()  # a script that had handlers of its own may have taken them back
         with self._lock:
             self._look(sources())
             self._drain()
@@ -199,7 +200,7 @@ class Recorder:
                     signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._closing.is_set():
+        if self._closing.is_set() or self._signal:
             self._signal = number  # the records are being completed: that goes before
         elif self._waits > 0 and any(database.is_busy() for database in databases()):
             # It may be our own thread that is writing, and that goes on when we return.
@@ -208,9 +209,12 @@ class Recorder:
             again.daemon = True
             again.start()
         else:
-            self._end_runs()
-            self.close(f"signal {number}")
-            self._end_by(number)
+            self._signal = number
+            try:
+                self._end_runs()
+                self.close(f"signal {number}")
+            finally:
+                self._end_by(number)
 
     def _end_runs(self) -> None:
         with self._lock:
