@@ -8,7 +8,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 # A training that is told to end writes its record; that takes seconds.
 GRACE_S = 30.0
+LOOK_S = 0.05
 _HANDLED = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -46,66 +46,95 @@ def run(
     lock holds for as long as it lives, even if we are killed. Raises OSError.
     """
     began_s = time.monotonic()
-    with _only(cores):
-        child = subprocess.Popen(
-            list(words),
-            cwd=folder,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=2,
-            stderr=2,
-            process_group=0,
-            pass_fds=tuple(handles),
-        )
-    with child, _forwarding(child) as told:
-        timed_out = _wait(child, timeout_s)
-        status = child.wait()
-        _tell(child, signal.SIGTERM)  # what it left behind would hold the attempt's lock
-    return Ended(status, time.monotonic() - began_s, timed_out, bool(told))
+    with _forwarding() as forwarded:
+        with _only(cores):
+            child = subprocess.Popen(
+                list(words),
+                cwd=folder,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                stderr=2,
+                process_group=0,
+                pass_fds=tuple(handles),
+            )
+        forwarded.begin(child)
+        with child:
+            timed_out = _wait(child, timeout_s)
+            _tell(child, signal.SIGTERM)  # what it left behind would hold the attempt's lock
+            status = child.wait()
+    return Ended(status, time.monotonic() - began_s, timed_out, bool(forwarded.numbers))
 
 
 def _wait(child: subprocess.Popen[bytes], timeout_s: float | None) -> bool:
     """Wait for its end; say whether it had to be told, because its time was up."""
-    try:
-        child.wait(timeout_s)
+    if _is_gone(child, timeout_s):
         return False
-    except subprocess.TimeoutExpired:
-        _end(child, signal.SIGTERM)
-        return True
-
-
-def _end(child: subprocess.Popen[bytes], number: int) -> None:
-    """Tell it to end, and end it if it does not."""
-    _tell(child, number)
-    try:
-        child.wait(GRACE_S)
-    except subprocess.TimeoutExpired:
+    _tell(child, signal.SIGTERM)
+    if not _is_gone(child, GRACE_S):
         _tell(child, signal.SIGKILL)
+        _is_gone(child, None)
+    return True
+
+
+def _is_gone(child: subprocess.Popen[bytes], within_s: float | None) -> bool:
+    """Wait for its end; say whether it came. Then its group's number is still no other's.
+
+    It is so until the child is reaped, which `child.wait` does.
+    """
+    if not hasattr(os, "waitid"):  # macOS
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(within_s)
+        return child.returncode is not None
+    how = os.WEXITED | os.WNOWAIT | (0 if within_s is None else os.WNOHANG)
+    end_s = time.monotonic() + (within_s or 0)
+    with contextlib.suppress(ChildProcessError):  # whoever started us ignores SIGCHLD
+        while os.waitid(os.P_PID, child.pid, how) is None:
+            if time.monotonic() > end_s:
+                return False
+            time.sleep(LOOK_S)
+    return True
 
 
 def _tell(child: subprocess.Popen[bytes], number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, number)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if child.returncode is None:
+            os.killpg(child.pid, number)
+
+
+class _Forwarded:
+    """The signals that end us, as they came, handed on to a child in a group of its own.
+
+    Ctrl-C does not reach it there; the third that comes is SIGKILL.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def begin(self, child: subprocess.Popen[bytes]) -> None:
+        """Hand on to this child what comes, and what came before it was there."""
+        self._child = child
+        if self.numbers:
+            _tell(child, self.numbers[0])
+
+    def hand_on(self, number: int, frame: FrameType | None) -> None:
+        self.numbers.append(number)
+        if self._child:
+            _tell(self._child, signal.SIGKILL if len(self.numbers) > 2 else number)
 
 
 @contextlib.contextmanager
-def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[deque[int]]:
-    """Hand on the signals that end us; it is a group of its own, which Ctrl-C does not reach.
-
-    Yields the numbers of those that came.
-    """
-    told: deque[int] = deque()
-
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        told.append(number)
-        _tell(child, signal.SIGKILL if len(told) > 2 else number)
-
+def _forwarding() -> Iterator[_Forwarded]:
+    """Take the signals that end us; before there is a child, which one in between would leave."""
+    forwarded = _Forwarded()
     if threading.current_thread() is not threading.main_thread():
-        yield told
+        yield forwarded
         return
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, *_HANDLED)}
+    handled = (signal.SIGINT, *_HANDLED)
+    before = {number: signal.signal(number, forwarded.hand_on) for number in handled}
     try:
-        yield told
+        yield forwarded
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
