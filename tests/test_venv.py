@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -175,8 +176,19 @@ print("ready")
 """
 
 
-def start_making(lab: Lab) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", MAKE, str(lab.root)]
+# Instead of pip, one that says that it is there and waits until it is to go on.
+WAITS = """
+import os, sys
+from runback.launch import install
+pip = "import time; from pathlib import Path; Path('pip').touch()"
+pip += "\\nwhile not Path('go').exists(): time.sleep(0.01)"
+install._command = lambda python, verb="install": [sys.executable, "-c", pip]
+os.chdir(sys.argv[1])
+"""
+
+
+def start_making(lab: Lab, code: str = MAKE) -> Started:
+    command = [sys.executable, "-c", code, str(lab.root)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return Started(command, start_new_session=True, **pipes)
 
@@ -202,6 +214,23 @@ def test_killed_half_way_it_is_made_anew(lab: Lab) -> None:
     lab.ensure()
     assert len(lab.installed()) == 20
     assert not (lab.root / ".venv" / "left-over").exists()
+
+
+def test_pip_of_a_launcher_that_was_killed_alone_is_waited_for(lab: Lab) -> None:
+    """Two at a time in one folder would leave what neither has installed."""
+    lab.lock(("alpha", "1.0"))
+    maker = start_making(lab, WAITS + MAKE)
+    while not (lab.root / "pip").exists() and maker.poll() is None:
+        time.sleep(0.01)
+    maker.kill()
+    maker.wait()
+    with (lab.root / ".runback" / "venv.lock").open() as lock:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (lab.root / "go").touch()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    lab.ensure()
+    assert lab.installed() == {"alpha": "1.0"}
 
 
 def test_failed_update_leaves_what_was_there(lab: Lab) -> None:

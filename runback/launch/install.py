@@ -87,7 +87,8 @@ def _is_overlay_had(
     base = [*_command(python, verb), "--quiet", *options, "--requirement", str(root / kind.overlay)]
     places = OVERLAY_PLACES[:1] if offline else OVERLAY_PLACES
     return any(
-        subprocess.run([*base, *place], capture_output=True).returncode == 0 for place in places
+        subprocess.run([*base, *place], capture_output=True, close_fds=False).returncode == 0
+        for place in places
     )
 
 
@@ -105,7 +106,7 @@ def _followed(command: list[str], lock: Path, progress: Progress) -> tuple[int, 
     total, done, lines = len(requirements(lock.read_text())), 0, []
     command = [*command, "--progress-bar", "off", "--requirement", str(lock)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, close_fds=False
     ) as pip:
         assert pip.stdout is not None
         for line in pip.stdout:
@@ -135,4 +136,4 @@ def uninstall(python: Path, packages: Iterable[str]) -> None:
     named = [normalised(name) for name in packages]
     if named:
         command = [str(python), "-I", "-m", "pip", "uninstall", "--yes", "--quiet", *named]
-        subprocess.run(command, capture_output=True)
+        subprocess.run(command, capture_output=True, close_fds=False)

@@ -102,7 +102,9 @@ def ensure(
             raise EnvironmentDrift(root / kind.folder, found)
         _link_project(root, kind)  # one that an earlier version made has no link yet
         return
-    with locked(root / ".runback" / f"{kind.folder[1:]}.lock", progress.waiting):
+    lock = root / ".runback" / f"{kind.folder[1:]}.lock"
+    # A pip that outlives us, since we were killed alone, is still at work there.
+    with locked(lock, progress.waiting, is_inherited=True):
         if not is_ready(root, kind) or repair:
             _make(root, kind, progress, repair, wheels)
 
@@ -138,7 +140,7 @@ def _create(root: Path, kind: Kind) -> None:
     base = find_python()
     folder = root / kind.folder
     command = [base, "-m", "venv", "--clear", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, close_fds=False)
     if done.returncode:
         log = root / ".runback" / f"{kind.folder[1:]}.log"
         log.write_text(done.stdout + done.stderr)
