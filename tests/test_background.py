@@ -52,3 +52,12 @@ def test_what_comes_after_its_end_is_done_at_once() -> None:
     assert background.wait() == []
     background.submit(lambda: done.append(1))
     assert done == [1]
+
+
+def test_handler_of_a_signal_may_checkpoint_in_the_midst_of_a_call() -> None:
+    background, done = Background(), list[int]()
+    with background._lock:
+        background.submit(lambda: done.append(1))
+        background.check()
+    assert background.wait() == []
+    assert done == [1]

@@ -22,7 +22,8 @@ class Background:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="runback-checkpoint")
         self._pending: collections.deque[Future[None]] = collections.deque()
-        self._lock = threading.Lock()
+        # A handler of a signal may checkpoint, perhaps in the midst of another call.
+        self._lock = threading.RLock()
         self._is_over = False
 
     def submit(self, work: Callable[[], None]) -> None:
