@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -61,9 +62,15 @@ elif verb == "run":
 
 
 def pytest_configure() -> None:
-    """Forget the terminal's size, which readline tells the processes that run the tests."""
+    """Have the tests see nothing of how they were started.
+
+    Readline tells the processes that run them the terminal's size.
+    """
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
+    # A shell's `&` has it ignored, in us and in all that we start.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes is a matter of what else runs.
     settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("busy")
