@@ -131,12 +131,16 @@ stages:
 IGNORED = "/mlruns/\n/mlflow.db*\n/replays/\n/.runback/\n/data\n"
 
 
-def make(folder: Path) -> DvcProject:
-    """Return a project with one data set under DVC, a stage, and a first commit."""
-    made = DvcProject(folder / "project", environ(folder))
-    made.root.mkdir()
-    made.git("init", "--quiet", "--initial-branch=main")
-    made.dvc("init", "--quiet")
+def make(folder: Path, home: str = "", inside: str = "") -> DvcProject:
+    """Return a project with one data set under DVC, a stage, and a first commit.
+
+    home: where in its repository DVC is set up. inside: where the stage is.
+    """
+    top = DvcProject(folder / "project", environ(folder))
+    made = DvcProject(top.root / inside, top.environ)
+    made.root.mkdir(parents=True)
+    top.git("init", "--quiet", "--initial-branch=main")
+    DvcProject(top.root / home, top.environ).dvc("init", "--quiet", *(["--subdir"] if home else []))
     made.dvc("config", "core.analytics", "false")
     made.dvc("config", "core.autostage", "true")
     for name, text in (
