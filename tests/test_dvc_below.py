@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from dvcs import DvcProject
 from records import query
 
-from runback.dvc import datasets, stages
+from runback.dvc import datasets, experiments, stages
 from runback.launch import inside
 from runback.replay import attempt
 
@@ -142,6 +143,35 @@ def test_freeze_says_what_dvc_does_not_have(without_data: DvcProject) -> None:
     said, names = frozen(without_data, path)
     assert f"{gone}; the data {DATA} cannot be fetched with DVC: there is no command dvc" in said
     assert names == set()
+
+
+def test_experiments_of_several_pipelines(tmp_path: Path) -> None:
+    """An experiment's run is named by the metrics that it changed; of git alone."""
+
+    def ask(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
+        return done.stdout.decode().strip()
+
+    def commit(a: str, b: str, *parents: str) -> str:
+        for name, digit in (("ü", a), ("b", b)):
+            (tmp_path / name / ".dvc").mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / ".dvc" / "config").touch()
+            (tmp_path / name / "dvc.yaml").write_text("metrics: [m.json]")
+            (tmp_path / name / "m.json").write_text(json.dumps({"run_id": digit * 32}))
+        ask("add", "--all")
+        named = ("-c", "user.name=a", "-c", "user.email=a@b.c", "commit-tree", "-m", "x")
+        return ask(*named, *parents, ask("write-tree"))
+
+    ask("init", "--quiet")
+    base = commit("1", "2")
+    first, second = commit("3", "2", "-p", base), commit("1", "4", "-p", base)
+    for name, rev in (("first", first), ("second", second)):
+        ask("update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", rev)
+    one = experiments.Experiment("first", first, base, "3" * 32)
+    two = experiments.Experiment("second", second, base, "4" * 32)
+    assert {e.name: e for e in experiments.experiments(tmp_path)} == {"first": one, "second": two}
+    assert experiments.experiments(tmp_path / "ü") == [one]
+    assert experiments.experiments(tmp_path / "b" / ".dvc") == [two]
 
 
 STAGES = """\
