@@ -62,7 +62,7 @@ def fetched(
                 lacking[entry.name] = f"{entry.why_not}; {error}"
     return [
         replace(entry, path=places[entry.name], why_not="")
-        if entry.why_not and entry.name in places
+        if entry.why_not and "digest" in entry.about and entry.name in places
         else replace(entry, why_not=lacking.get(entry.name, entry.why_not))
         for entry in found
     ]
