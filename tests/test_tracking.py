@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
 import training
 from records import query
 
@@ -54,7 +55,7 @@ def test_status_is_honest_whenever_signals_come(tmp_path: Path, template: Path) 
 
 
 ENDS = """
-import os, signal
+import os, sys
 from pathlib import Path
 from runback.capture.recording import Recording
 from runback.tracking import tracked_run
@@ -62,7 +63,8 @@ from runback.tracking import tracked_run
 close = Recording.close
 
 def met(recording, how):
-    os.kill(os.getpid(), signal.SIGTERM)
+    for number in map(int, sys.argv[1:]):
+        os.kill(os.getpid(), number)
     close(recording, how)
 
 Recording.close = met
@@ -71,10 +73,23 @@ with tracked_run(Path.cwd(), "e"):
 """
 
 
-def test_signal_lets_the_record_be_completed_after_the_run(tmp_path: Path, template: Path) -> None:
+@pytest.mark.parametrize(
+    ("numbers", "status", "is_final"),
+    [
+        ([signal.SIGTERM], -signal.SIGTERM, True),
+        ([signal.SIGINT], 0, True),
+        ([signal.SIGINT] * 2, 0, False),
+    ],
+)
+def test_signal_lets_the_record_be_completed_after_the_run(
+    tmp_path: Path, template: Path, numbers: list[int], status: int, is_final: bool
+) -> None:
+    """Ctrl-C twice does not: somebody insists."""
     store = training.make(tmp_path / "s", template)
-    done = store.train(ENDS)
-    assert (done.returncode, done.stderr.count("Traceback")) == (-signal.SIGTERM, 0), done.stderr
-    ((run_id, status),) = store.runs().items()
-    assert status == "FINISHED"
+    done = store.train(ENDS, *(str(int(number)) for number in numbers))
+    assert (done.returncode, done.stderr.count("Traceback")) == (status, 0), done.stderr
+    ((run_id, run_status),) = store.runs().items()
+    assert run_status == "FINISHED"
+    assert manifest.is_final(manifest.read(store.record(run_id), run_id)) == is_final
+    store.index()
     assert manifest.is_final(manifest.read(store.record(run_id), run_id))

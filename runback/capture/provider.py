@@ -8,6 +8,7 @@ also when no run follows; then nothing happens.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import threading
@@ -50,7 +51,8 @@ class RunContext:
 
     def _close(self) -> None:
         if self._recorder:
-            self._recorder.close()
+            with contextlib.suppress(KeyboardInterrupt):  # an index completes the record
+                self._recorder.close()
 
     def _in_child(self) -> None:
         """Leave the parent's runs to the parent: a forked worker records only its own."""

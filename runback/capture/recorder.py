@@ -27,7 +27,7 @@ from runback.store import running
 from runback.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from types import FrameType
 
@@ -168,7 +168,7 @@ class Recorder:
         if self._thread is None or os.getpid() != self._owner:
             return
         self._handle_signals()  # a script that had handlers of its own may have taken them back
-        with self._lock:
+        with _patience(), self._lock:
             self._look(sources())
             self._drain()
             self._tee.stop()
@@ -227,6 +227,21 @@ class Recorder:
         # End as if we had not been here: the parent sees the signal.
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """Have one Ctrl-C wait: the second of two would take the record. Another one does not."""
+    usual = signal.default_int_handler
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) != usual:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, usual))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def _reason(error: Exception) -> str:
