@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -91,6 +93,11 @@ class Place:
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return query(self.root / "mlflow.db", sql, *values)
+
+    def execute(self, sql: str) -> None:
+        with contextlib.closing(sqlite3.connect(self.root / "mlflow.db")) as connection:
+            connection.execute(sql)
+            connection.commit()
 
     def runs(self) -> dict[str, list[str]]:
         """Return the statuses of the runs, by name, that are no replays, in their order."""
@@ -230,6 +237,19 @@ def test_search_whose_run_was_deleted_says_so(place: Place) -> None:
         r"hint: runback restore [0-9a-f]{8}   # or: --study sweep-2 begins another", out
     )
     assert place.runback("restore", "sweep")[0] == 0
+
+
+def test_search_whose_results_cannot_be_logged_says_so_and_goes_on(place: Place) -> None:
+    place.execute("DELETE FROM tags WHERE key = 'runback.best_trial'")
+    full = "CREATE TRIGGER full BEFORE INSERT ON tags WHEN new.key = 'runback.best_trial'"
+    place.execute(f"{full} BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END")
+    done, out = place.sweep("--trials", "6")
+    place.execute("DROP TRIGGER full")
+    assert (done, out.count("Traceback")) == (3, 0)
+    assert re.search(r"error: the run of the search, [0-9a-f]{8}, cannot be written: .*full", out)
+    done, out = place.sweep("--trials", "6")
+    assert done == 0, out
+    assert place.runs()["sweep"] == ["FINISHED"]
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,14 @@ class SearchRunGone(RunbackError):
         )
 
 
+class SearchNotLogged(RunbackError):
+    def __init__(self, run_id: str, reason: str, folder: Path) -> None:
+        super().__init__(
+            f"the run of the search, {run_id[:8]}, cannot be written: {reason}",
+            f"df -h {quote(str(folder))}   # then: the same command goes on",
+        )
+
+
 class StudyUnreadable(RunbackError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(

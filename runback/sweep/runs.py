@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,14 @@ from runback.checkpoints.start import init, resume
 from runback.errors import NoSuchRun, StoreError
 from runback.store import tags
 from runback.sweep import report
-from runback.sweep.errors import SearchRunGone
+from runback.sweep.errors import SearchNotLogged, SearchRunGone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import Any
+
+    from mlflow import MlflowClient
 
     from runback.checkpoints.experiment import Experiment
     from runback.sweep.study import Study
@@ -72,24 +75,40 @@ def environ(
 
 
 def note(run: Experiment, study: Study) -> None:
-    """Log to the search's run what is the best so far, at the number of trials that have ended."""
-    from mlflow import MlflowClient
+    """Log to the search's run what is the best so far, at the number of trials that have ended.
 
+    Raises SearchNotLogged, CheckpointFailed.
+    """
     if best := study.best():
         run.checkpoint(
             step=len(study.results()), metrics={f"best_{study.design.metric}": best.value}
         )
-        client = MlflowClient()
-        client.set_tag(run.id, tags.BEST_TRIAL_TAG, best.run_id)
-        client.set_tag(run.id, tags.BEST_PARAMS_TAG, json.dumps(dict(best.values)))
+        with _client(run, study) as client:
+            client.set_tag(run.id, tags.BEST_TRIAL_TAG, best.run_id)
+            client.set_tag(run.id, tags.BEST_PARAMS_TAG, json.dumps(dict(best.values)))
 
 
 def finish(run: Experiment, study: Study) -> None:
-    """Log to the search's run what came of all trials, as CSV and as pictures."""
-    from mlflow import MlflowClient
+    """Log to the search's run what came of all trials, as CSV and as pictures.
 
-    client = MlflowClient()
-    client.log_text(run.id, report.as_csv(study), f"{_FOLDER}/trials.csv")
-    for name, figure in report.pictures(study):
-        whole = {"bbox_inches": "tight"}  # or names at its edge are cut off
-        client.log_figure(run.id, figure, f"{_FOLDER}/{name}.png", save_kwargs=whole)
+    Raises SearchNotLogged.
+    """
+    whole = {"bbox_inches": "tight"}  # or names at its edge are cut off
+    with _client(run, study) as client:
+        client.log_text(run.id, report.as_csv(study), f"{_FOLDER}/trials.csv")
+        for name, figure in report.pictures(study):
+            client.log_figure(run.id, figure, f"{_FOLDER}/{name}.png", save_kwargs=whole)
+
+
+@contextlib.contextmanager
+def _client(run: Experiment, study: Study) -> Iterator[MlflowClient]:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield MlflowClient()
+    except MlflowException as error:
+        reason = error.message.split("\n")[0]
+        raise SearchNotLogged(run.id, reason, study.folder) from error
+    except OSError as error:
+        raise SearchNotLogged(run.id, error.strerror or str(error), study.folder) from error
