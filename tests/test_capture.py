@@ -15,6 +15,7 @@ import servers
 from conftest import REPOSITORY, copy_project, plain_environ
 from records import dump, is_sound, query, run_of
 from test_lock import need_package_index
+from training import make
 
 from runback.record import check, files, manifest, metrics, state
 from runback.store.places import scan
@@ -102,6 +103,32 @@ def test_no_secret_is_in_the_record(trained: Path) -> None:
 def test_output_is_kept_as_a_person_would_read_it(trained: Path) -> None:
     text = (run_named(trained, "parent") / files.OUTPUT).read_text()
     assert "hello from the run\n100% done\nto stderr\n" in text
+
+
+PRINTED_LAST = """
+import threading, mlflow
+from runback.capture.recording import Recording
+beat, looks, is_over = Recording.beat, threading.Event(), threading.Event()
+def slow(recording):
+    looks.set()
+    is_over.wait()
+    recording._next_s = 0
+    beat(recording)
+with mlflow.start_run():
+    mlflow.log_metric("loss", 1)
+    Recording.beat = slow
+    looks.wait()
+    print("the last word")
+is_over.set()
+"""
+
+
+def test_what_is_printed_between_two_looks_is_in_the_record(tmp_path: Path, template: Path) -> None:
+    store = make(tmp_path / "store", template)
+    done = store.train(PRINTED_LAST)
+    assert done.returncode == 0, done.stderr
+    (run_id,) = store.runs()
+    assert (store.record(run_id) / files.OUTPUT).read_text() == "the last word\n"
 
 
 def test_every_run_of_the_process_is_recorded_and_whole(trained: Path) -> None:

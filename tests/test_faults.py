@@ -266,7 +266,7 @@ FULL_WHEN_BEGUN = """
 import subprocess, sys, time, mlflow
 from runback.capture import facts
 gather = facts.gather
-facts.gather = lambda before: (time.sleep(1), gather(before))[1]  # of a big project
+facts.gather = lambda *given: (time.sleep(1), gather(*given))[1]  # of a big project
 with mlflow.start_run() as run:
     mlflow.log_metric("loss", 1.0, step=0)
     time.sleep(3)

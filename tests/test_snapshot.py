@@ -404,6 +404,18 @@ def test_walk_takes_source_and_no_more(tmp_path: Path) -> None:
     assert taken.left_out == {}
 
 
+def test_what_the_run_has_written_by_now_is_no_code(repo: Path, tmp_path: Path) -> None:
+    """A look comes a moment after the run's begin: a short training may have ended by then."""
+    names = ("weights.txt", "notes.md", "made.py", "train.py")
+    for folder in (repo, tmp_path / "no repository"):
+        write(folder, dict.fromkeys(names, "x"))
+        for name in names:
+            os.utime(folder / name, ns=(0, 10 if name == "notes.md" else 11))
+        taken = snapshot.take(folder, since_ns=10)
+        assert {*names} - {*taken.files} == {"weights.txt"}
+        assert taken.left_out == {"weights.txt": "written since the run began"}
+
+
 def test_walk_stops_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leaving, "WALK_FILES_MAX", 3)
     write(tmp_path, {f"aaa/{number}.py": "" for number in range(9)} | {"train.py": ""})

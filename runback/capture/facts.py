@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -75,15 +76,15 @@ class Facts:
         self.archive = path
 
 
-def gather(before: Facts | None) -> Facts:
+def gather(before: Facts | None, since_ms: float = math.inf) -> Facts:
     """Look at the code and the machine now. before: an earlier look by this process.
 
-    Raises OSError if the project cannot be read.
+    since_ms: when the run began. Raises OSError if the project cannot be read.
     """
     if before is not None and before.is_fresh():
         return before
     project = before.project if before else snapshot.project_root(Path.cwd(), command.main_script())
-    taken = snapshot.take(project)
+    taken = snapshot.take(project, since_ms * 1e6)
     code = snapshot.describe(taken, project)
     facts = Facts(project, taken, {}, time.monotonic())
     if before and before.captured["code"]["digest"] == code["digest"]:

@@ -37,8 +37,9 @@ WALK_SKIPPED = {
     *INSTALLED,
     *("build", "checkouts", "dist", "env", "outputs", "replays", "venv"),
 }
+CODE_SUFFIXES = {".py", ".pyi", ".pyx", ".pxd", ".ipynb", ".sh", ".bash", ".r", ".jl", ".sql"}
 SOURCE_SUFFIXES = {
-    *(".py", ".pyi", ".pyx", ".pxd", ".ipynb", ".sh", ".bash", ".r", ".jl", ".sql"),
+    *CODE_SUFFIXES,
     *(".yaml", ".yml", ".toml", ".json", ".jsonnet", ".cfg", ".ini", ".conf", ".gin"),
     *(".txt", ".md", ".rst", ".csv", ".lock", ".in"),
     *(".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".proto"),
@@ -71,6 +72,11 @@ def is_source(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SOURCE_SUFFIXES or any(
         fnmatchcase(name, pattern) for pattern in SOURCE_NAMES
     )
+
+
+def is_code(name: str) -> bool:
+    """Say whether a file of this name is a program, or a module of one."""
+    return PurePosixPath(name).suffix.lower() in CODE_SUFFIXES
 
 
 def environments(paths: Iterable[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import stat
 from dataclasses import dataclass, field, replace
@@ -36,10 +37,12 @@ class CodeFile:
 class Reader:
     """Reads files one by one; `files` and `left_out` are what became of them.
 
-    root: without symbolic links, as Path.resolve() returns it.
+    root: without symbolic links, as Path.resolve() returns it. since_ns: what was written
+    after that is the run's, unless it is code or tracked: we look while the training runs.
     """
 
     root: Path
+    since_ns: float = math.inf
     files: dict[str, CodeFile] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     _total_bytes: int = 0
@@ -66,7 +69,8 @@ class Reader:
             return
         try:
             # git still lists what lay in a folder that is a symbolic link now.
-            file = self._read(path) if self._is_folder(path.rpartition("/")[0]) else None
+            is_inside = self._is_folder(path.rpartition("/")[0])
+            file = self._read(path, tracked) if is_inside else None
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
@@ -77,7 +81,7 @@ class Reader:
             self.files[path] = replace(file, executable=bool(executable)) if change else file
             self._total_bytes += len(file.data)
 
-    def _read(self, path: str) -> CodeFile | None:
+    def _read(self, path: str, tracked: bool) -> CodeFile | None:
         """Return a file, or None after having named it."""
         whole = os.path.join(self.root, path)  # noqa: PTH118 - pathlib takes three times as long
         status = os.lstat(whole)
@@ -87,6 +91,9 @@ class Reader:
             return None
         if not stat.S_ISREG(status.st_mode):
             self.leave(path, "no regular file")
+            return None
+        if status.st_mtime_ns > self.since_ns and not (tracked or leaving.is_code(path)):
+            self.leave(path, "written since the run began")
             return None
         return self._regular(path, whole)
 

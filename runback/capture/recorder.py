@@ -121,7 +121,7 @@ class Recorder:
         if self._open():
             self._drain()  # what was printed so far is of the runs before
         recording = self._recordings[run_id] = Recording(
-            source, run_id, self._previous(), self._expected_ms
+            source, run_id, self._previous(), self._expected_ms, self._drain
         )
         try:
             recording.begin()

@@ -23,6 +23,8 @@ from runback.store.identity import host_name, private_folder, store_id
 from runback.store.places import local_path
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runback.capture.facts import Facts
     from runback.capture.source import Glimpse, Source
     from runback.record.state import Row, Rows
@@ -32,9 +34,18 @@ class Recording:
     """Records one run. `ended` once its record is final."""
 
     def __init__(
-        self, source: Source, run_id: str, previous: Recording | None, expected_ms: int
+        self,
+        source: Source,
+        run_id: str,
+        previous: Recording | None,
+        expected_ms: int,
+        drain: Callable[[], None],
     ) -> None:
-        """expected_ms: when MLflow asked for its tags; what the run does comes after."""
+        """expected_ms: when MLflow asked for its tags; what the run does comes after.
+
+        drain: brings us what was printed by now.
+        """
+        self._drain = drain
         self.source = source
         self.run_id = run_id
         self._expected_ms = expected_ms
@@ -62,7 +73,7 @@ class Recording:
         self._spool = None if artifacts else Path(tempfile.mkdtemp(prefix="runback-"))
         self._record = files.folder_of(artifacts or self._spool or Path())
         self._record.mkdir(parents=True, exist_ok=True)
-        self.facts = facts.gather(self.facts)
+        self.facts = facts.gather(self.facts, self._expected_ms)
         store = store_id(self.source.root) if self.source.root else host_name()
         captured = {**self.facts.captured, "process": self._process()}
         if known := going_on(self._record, self.run_id, captured):
@@ -129,6 +140,7 @@ class Recording:
         if glimpse.is_running:
             self._grow(glimpse)
         else:
+            self._drain()  # printed after the last look, and before the run ended
             self._end(glimpse, "")
         # Of a run with very many rows, a look takes longer: never more than a hundredth.
         took_s = time.monotonic() - began_s

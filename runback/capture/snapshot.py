@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import math
 import os
 import sys
 import tarfile
@@ -74,16 +75,19 @@ def _checkout(folder: Path) -> Path | None:
     return None
 
 
-def take(root: Path) -> Snapshot:
-    """Read the code under `root` as it is now; raises nothing for what cannot be read."""
+def take(root: Path, since_ns: float = math.inf) -> Snapshot:
+    """Read the code under `root` as it is now; raises nothing for what cannot be read.
+
+    since_ns: when the run began; what it has written by now is left out.
+    """
     root = root.resolve()
     if replayed.root(root) == root:
         return _read(root, replayed.files(root), {}, tracked=True)
     top = git.top_level(root)
     found = git.listing(root) if top else None
     if top is None or found is None or not (found.tracked or found.untracked):
-        return _read(root, *leaving.walk(root), tracked=False)
-    reader, settings = Reader(root), git.settings(root)
+        return _read(root, *leaving.walk(root), tracked=False, since_ns=since_ns)
+    reader, settings = Reader(root, since_ns), git.settings(root)
     _take_listed(reader, top, found, git.keeps_modes(settings))
     about = git.facts(root, top, found) | {"remote": git.remote(settings)}
     if about["dirty"] is not None:
@@ -94,9 +98,15 @@ def take(root: Path) -> Snapshot:
     return Snapshot(reader.files, reader.left_out, about)
 
 
-def _read(root: Path, paths: Iterable[str], left_out: dict[str, str], tracked: bool) -> Snapshot:
+def _read(
+    root: Path,
+    paths: Iterable[str],
+    left_out: dict[str, str],
+    tracked: bool,
+    since_ns: float = math.inf,
+) -> Snapshot:
     """Read these files, where git has no say."""
-    reader = Reader(root, left_out=left_out)
+    reader = Reader(root, since_ns, left_out=left_out)
     for path in paths:
         reader.add(path, tracked)
     return Snapshot(reader.files, reader.left_out, None)
