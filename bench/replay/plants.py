@@ -272,7 +272,8 @@ PLANTS = (
                 "SETUP": "random.shuffle(names); random.seed()",
                 "STEP": "noise = noise + 1e-3 * random.random()"}),
     Plant("os.urandom", (DIFFERENT,), ("suspect",), first=("step", 0, 3), is_short=True,
-          code={"STEP": "noise = noise + 1e-4 * os.urandom(2)[0] * (done == 3)"}),
+          # One byte of it is the same once in 256 times.
+          code={"STEP": "noise = noise + 1e-12 * int.from_bytes(os.urandom(4)) * (done == 3)"}),
     Plant("the wall clock", (DIFFERENT,), ("suspect",), first=("step", 1, 6),
           code={"STEP": "noise = noise + 1e-4 * (time.time() % 1) * (done == 6)"}),
     Plant("an unordered listing", (DIFFERENT,), ("suspect",), first=("step", 0, 1),
