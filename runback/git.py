@@ -24,6 +24,15 @@ OPTIONS = (
 _OBJECT = re.compile(rb"[0-9a-f]+ (\w+) (\d+)")
 
 
+def top_level(folder: Path) -> Path | None:
+    """Return the nearest folder, this one or above, that is a repository's work tree."""
+    for place in (folder, *folder.parents):
+        mark = place / ".git"
+        if mark.is_file() or (mark / "HEAD").is_file():
+            return place
+    return None
+
+
 def ask(root: Path, *arguments: str, stdin: bytes = b"") -> bytes | None:
     """Return what git says in the folder, or None: no git, no repository, too slow."""
     environ = {name: value for name, value in os.environ.items() if name not in FOREIGN}

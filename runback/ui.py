@@ -8,7 +8,6 @@ Standard library only: the launcher checks the port before it starts anything.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from runback.errors import PortTaken, RunbackError
+from runback.group import tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,8 +47,7 @@ def stop(server: subprocess.Popen[bytes]) -> None:
 
     Ctrl-C would reach them too, but uvicorn answers that with a traceback.
     """
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGTERM)
+    tell(server, signal.SIGTERM)
     server.wait()
 
 

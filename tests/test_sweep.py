@@ -22,6 +22,7 @@ from optuna.samplers import TPESampler
 from processes import Started
 
 import train
+from runback import group
 from runback.errors import ParamsError
 from runback.sweep import report, space
 from runback.sweep.design import Design
@@ -568,13 +569,12 @@ os.write(line, b'{"run": "a"}\\n')
 """
     words = [sys.executable, "-S", "-c", code]
     with Process(words, tmp_path, plain_environ(), tmp_path / "log") as process:
-        look = process._is_gone
 
-        def look_late(is_to_be: bool = False) -> bool:
+        def look_late(child: subprocess.Popen[bytes], within_s: float | None) -> bool:
             (tmp_path / "go").touch()
-            return look(is_to_be=True)
+            return group.is_gone(child, None)
 
-        monkeypatch.setattr(process, "_is_gone", look_late)
+        monkeypatch.setattr("runback.sweep.process.is_gone", look_late)
         assert list(process.messages()) == [{"run": "a"}]
         assert process.wait() == 0
 

@@ -31,15 +31,6 @@ class Listing:
     complete: bool = True
 
 
-def top_level(folder: Path) -> Path | None:
-    """Return the nearest folder, this one or above, that is a repository's work tree."""
-    for place in (folder, *folder.parents):
-        mark = place / ".git"
-        if mark.is_file() or (mark / "HEAD").is_file():
-            return place
-    return None
-
-
 def listing(root: Path) -> Listing | None:
     """Return the files that git tracks or would track; None if git cannot be asked."""
     command = ("ls-files", "-z", "-t", "--stage", "--cached")

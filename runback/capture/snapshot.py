@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from runback.capture import git, leaving, replayed
 from runback.capture.reading import CodeFile, Reader
 from runback.dvc import stages
-from runback.git import TIMEOUT_S
+from runback.git import TIMEOUT_S, top_level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,7 +54,7 @@ def project_root(cwd: Path, script: Path | None) -> Path:
     if laid_out := replayed.root(folder):
         return laid_out
     too_wide = {Path(os.path.expanduser("~")).resolve(), Path("/")} - {folder}  # noqa: PTH111
-    top, checkout = git.top_level(folder), _checkout(folder)
+    top, checkout = top_level(folder), _checkout(folder)
     if checkout and not (top and top.is_relative_to(checkout)):
         return checkout
     if top and top not in too_wide:
@@ -82,11 +82,12 @@ def take(root: Path, since_ns: float = math.inf) -> Snapshot:
     """
     root = root.resolve()
     if replayed.root(root) == root:
-        return _read(root, replayed.files(root), {}, tracked=True)
-    top = git.top_level(root)
+        return _read(Reader(root), replayed.files(root), tracked=True)
+    top = top_level(root)
     found = git.listing(root) if top else None
     if top is None or found is None or not (found.tracked or found.untracked):
-        return _read(root, *leaving.walk(root), tracked=False, since_ns=since_ns)
+        paths, left_out = leaving.walk(root)
+        return _read(Reader(root, since_ns, left_out=left_out), paths, tracked=False)
     reader, settings = Reader(root, since_ns), git.settings(root)
     _take_listed(reader, top, found, git.keeps_modes(settings))
     about = git.facts(root, top, found) | {"remote": git.remote(settings)}
@@ -98,15 +99,8 @@ def take(root: Path, since_ns: float = math.inf) -> Snapshot:
     return Snapshot(reader.files, reader.left_out, about)
 
 
-def _read(
-    root: Path,
-    paths: Iterable[str],
-    left_out: dict[str, str],
-    tracked: bool,
-    since_ns: float = math.inf,
-) -> Snapshot:
+def _read(reader: Reader, paths: Iterable[str], tracked: bool) -> Snapshot:
     """Read these files, where git has no say."""
-    reader = Reader(root, since_ns, left_out=left_out)
     for path in paths:
         reader.add(path, tracked)
     return Snapshot(reader.files, reader.left_out, None)

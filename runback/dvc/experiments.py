@@ -62,10 +62,10 @@ def experiments(root: Path, named: str | None = None) -> list[Experiment]:
 
 def _may_have(root: Path) -> bool:
     """Say whether git is worth asking for experiments: it takes longer than to find a run."""
-    above = (root.resolve(), *root.resolve().parents)
-    home = next((place / ".git" for place in above if (place / ".git").exists()), None)
-    if home is None:
+    top = git.top_level(root.resolve())
+    if top is None:
         return False
+    home = top / ".git"
     if not (home / "refs" / "heads").is_dir():
         return True  # a worktree, or refs that are not kept in files
     if any((home / "refs" / "exps").glob("??/*/*")):

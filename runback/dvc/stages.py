@@ -90,9 +90,9 @@ def of_commits(root: Path, revs: Sequence[str]) -> dict[str, Stages]:
     Of each dvc.yaml that git tracks in the project by now.
     """
     names = _tracked(root, "--full-name")
-    texts = git.contents(root, [f"{rev}:{name}" for rev in revs for name in names])
+    contents = git.contents(root, [f"{rev}:{name}" for rev in revs for name in names])
     found = {rev: list[Stages]() for rev in revs}
-    for asked, text in texts.items():
+    for asked, text in contents.items():
         rev, _, name = asked.partition(":")
         found[rev].append(parsed(text, name))
     return {rev: together(several) for rev, several in found.items()}

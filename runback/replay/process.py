@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runback.group import is_gone, tell
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 # A training that is told to end writes its record; that takes seconds.
 GRACE_S = 30.0
-LOOK_S = 0.05
 _HANDLED = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -61,45 +62,20 @@ def run(
         forwarded.begin(child)
         with child:
             timed_out = _wait(child, timeout_s)
-            _tell(child, signal.SIGTERM)  # what it left behind would hold the attempt's lock
+            tell(child, signal.SIGTERM)  # what it left behind would hold the attempt's lock
             status = child.wait()
     return Ended(status, time.monotonic() - began_s, timed_out, bool(forwarded.numbers))
 
 
 def _wait(child: subprocess.Popen[bytes], timeout_s: float | None) -> bool:
     """Wait for its end; say whether it had to be told, because its time was up."""
-    if _is_gone(child, timeout_s):
+    if is_gone(child, timeout_s):
         return False
-    _tell(child, signal.SIGTERM)
-    if not _is_gone(child, GRACE_S):
-        _tell(child, signal.SIGKILL)
-        _is_gone(child, None)
+    tell(child, signal.SIGTERM)
+    if not is_gone(child, GRACE_S):
+        tell(child, signal.SIGKILL)
+        is_gone(child, None)
     return True
-
-
-def _is_gone(child: subprocess.Popen[bytes], within_s: float | None) -> bool:
-    """Wait for its end; say whether it came. Then its group's number is still no other's.
-
-    It is so until the child is reaped, which `child.wait` does.
-    """
-    if not hasattr(os, "waitid"):  # macOS
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(within_s)
-        return child.returncode is not None
-    how = os.WEXITED | os.WNOWAIT | (0 if within_s is None else os.WNOHANG)
-    end_s = time.monotonic() + (within_s or 0)
-    with contextlib.suppress(ChildProcessError):  # whoever started us ignores SIGCHLD
-        while os.waitid(os.P_PID, child.pid, how) is None:
-            if time.monotonic() > end_s:
-                return False
-            time.sleep(LOOK_S)
-    return True
-
-
-def _tell(child: subprocess.Popen[bytes], number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if child.returncode is None:
-            os.killpg(child.pid, number)
 
 
 class _Forwarded:
@@ -116,12 +92,12 @@ class _Forwarded:
         """Hand on to this child what comes, and what came before it was there."""
         self._child = child
         if self.numbers:
-            _tell(child, self.numbers[0])
+            tell(child, self.numbers[0])
 
     def hand_on(self, number: int, frame: FrameType | None) -> None:
         self.numbers.append(number)
         if self._child:
-            _tell(self._child, signal.SIGKILL if len(self.numbers) > 2 else number)
+            tell(self._child, signal.SIGKILL if len(self.numbers) > 2 else number)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
+from runback.group import is_gone, tell
 from runback.sweep.pruning import VARIABLE, name_of
 
 if TYPE_CHECKING:
@@ -76,11 +77,12 @@ class Process:
             yield from map(json.loads, lines)
 
     def _received(self) -> bytes | None:
-        is_gone = self._is_gone()  # first: what it said last may come after a look at the line
+        # First: what it said last may come after a look at the line.
+        was_gone = is_gone(self._child, 0)
         try:
             return self._ours.recv(65_536) or None
         except TimeoutError:
-            return None if is_gone else b""
+            return None if was_gone else b""
         except ConnectionError:
             return None
 
@@ -94,7 +96,7 @@ class Process:
 
         The number of its group can be another's as soon as it is reaped: that comes last.
         """
-        self._is_gone(is_to_be=True)
+        is_gone(self._child, None)
         self._kill.cancel()
         with self._lock:
             self._tell(signal.SIGTERM)
@@ -116,19 +118,8 @@ class Process:
         self._tell(signal.SIGKILL)
 
     def _tell(self, number: int) -> None:
-        with self._lock, contextlib.suppress(ProcessLookupError, PermissionError):
-            if self._child.returncode is None:
-                os.killpg(self._child.pid, number)
-
-    def _is_gone(self, is_to_be: bool = False) -> bool:
-        """Say whether it has ended, or wait until it has; it is not reaped by that."""
-        if not hasattr(os, "waitid"):  # macOS
-            return (self._child.wait() if is_to_be else self._child.poll()) is not None
-        how = os.WEXITED | os.WNOWAIT | (0 if is_to_be else os.WNOHANG)
-        try:
-            return os.waitid(os.P_PID, self._child.pid, how) is not None
-        except ChildProcessError:
-            return True
+        with self._lock:
+            tell(self._child, number)
 
     def last_line(self) -> str:
         """Return the last line that it printed, or the error before a hint; "" if there is none."""
