@@ -586,14 +586,12 @@ with mlflow.start_run() as run:
 
 def test_forked_workers_leave_the_run_alone(store: Store) -> None:
     """And end by a signal as without us, however soon it comes: none is lost in the fork."""
-    began_s = time.monotonic()
     done = store.train(FORKS_WORKERS)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.replace("in the worker", "").split("\n")
     assert [line for line in lines if line] == [
         f"[0, {-signal.SIGKILL}, {-signal.SIGTERM}]"
     ] * 20 + ["RUNNING"]
-    assert time.monotonic() - began_s < 60
     (run_id,) = store.runs()
     assert store.runs() == {run_id: "FINISHED"}
     assert [p.value for p in store.recorded(run_id)] == [1.0, 0.5]

@@ -80,10 +80,10 @@ SHAPES = re.compile(
 URL_USER = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]{0,30}://)"
     # The second form: a password with a slash in it, but not a port before a path with an @.
-    r"([^\s/?#\"']{0,4096}@|[^\s/?#@:\"']{0,256}:(?!\d{1,5}[/?#])[^\s@\"']{0,4096}@)"
+    r"([^\s/?#\"']{0,4096}@|[^\s/?#@:\"']{0,256}+:(?!\d{1,5}[/?#])[^\s@\"']{0,4096}+@)"
 )
 URL_QUERY = re.compile(
-    rf"([?&](?:[^=&\s]{{0,64}}?(?:{_SECRET}|signature)[^=&\s]{{0,64}}|sig|key|auth)=)[^&\s#\"']+",
+    rf"([?&](?:[^=&\s]{{0,64}}?(?:{_SECRET}|signature)[^=&\s]{{0,64}}+|sig|key|auth)=)[^&\s#\"']+",
     re.IGNORECASE,
 )
 
