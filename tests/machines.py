@@ -291,7 +291,7 @@ def push(laptop: Machine, server: Machine, *options: str, what: str = "mlruns/")
     laptop.run("rsync", "-a", *options, what, f"server:{server.folder}/{what}")
 
 
-def wait_for(what: Callable[[], object], deadline_s: float = 60) -> None:
+def wait_for(what: Callable[[], object], deadline_s: float = 180) -> None:
     end = time.monotonic() + deadline_s
     while not what():
         assert time.monotonic() < end, "it did not come"

@@ -356,11 +356,11 @@ Recording.begin = lambda self: (begin(self), begun.set())
 Recording.note_missing = lambda self, reason: (note(self, reason), noted.set())[0]
 threading.excepthook = lambda failed: noted.set()
 client, run = mlflow.MlflowClient(), mlflow.start_run()
-assert begun.wait(60)
-with sqlite3.connect("mlflow.db", timeout=60) as connection:
+assert begun.wait(180)
+with sqlite3.connect("mlflow.db", timeout=180) as connection:
     connection.execute("DELETE FROM tags")
     connection.execute("DELETE FROM runs")
-assert noted.wait(60)
+assert noted.wait(180)
 try:
     mlflow.end_run()
 except mlflow.MlflowException:

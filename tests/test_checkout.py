@@ -47,7 +47,7 @@ def call(root: Path, *words: str, **environ: str) -> subprocess.CompletedProcess
         capture_output=True,
         encoding="utf-8",
         errors="surrogateescape",
-        timeout=60,
+        timeout=180,
     )
 
 

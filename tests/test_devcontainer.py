@@ -133,7 +133,7 @@ class Lab:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
 
     def pids(self) -> list[int]:
@@ -178,7 +178,7 @@ def status(url: str, token: str = "") -> int:
     if token:
         asked.add_header("Authorization", f"token {token}")
     try:
-        with urllib.request.urlopen(asked, timeout=30) as answer:
+        with urllib.request.urlopen(asked, timeout=180) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()

@@ -174,7 +174,7 @@ def test_signals_reach_the_training(place: Place, number: signal.Signals, status
     assert process.stdout is not None
     assert process.stdout.readline() == "up False\n"
     process.send_signal(number)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=180)
     assert (out, process.returncode) == (f"{number.name}\n", status)
 
 
@@ -210,7 +210,7 @@ def test_runs_in_tmux_without_anybody_attached(place: Place) -> None:
     server = ("tmux", "-L", f"runback{os.getpid()}")
     whole = [*server, "new-session", "-d", f"{inner}; echo $? > {mark}"]
     subprocess.run(whole, env=_own_environ(place), check=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (mark.exists() and mark.read_text()) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert mark.read_text() == "0\n"
@@ -218,7 +218,7 @@ def test_runs_in_tmux_without_anybody_attached(place: Place) -> None:
 
 def test_several_at_a_time(place: Place) -> None:
     started = [place.start("python", "-c", f"print({n})") for n in range(4)]
-    assert [process.communicate(timeout=60)[0] for process in started] == [
+    assert [process.communicate(timeout=180)[0] for process in started] == [
         "0\n",
         "1\n",
         "2\n",
@@ -234,7 +234,7 @@ def test_background_job_does_not_ask_for_the_terminal(place: Place) -> None:
         line = "set -m; ./run_script.bash true & wait $!; echo ended $?"
         os.execve("/bin/bash", ["bash", "-c", line], _own_environ(place))
     output = b""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while b"ended" not in output and time.monotonic() < deadline:
         output += os.read(terminal, 1000)
     os.kill(pid, signal.SIGKILL)
@@ -303,7 +303,7 @@ def test_ui_in_the_container_answers_on_the_hosts_localhost(place: Place) -> Non
         assert _answers(f"http://localhost:{port}/health")
     finally:
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=180)
     assert "Traceback" not in err
 
 

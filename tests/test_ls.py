@@ -73,7 +73,7 @@ def call(root: Path, *words: str, **environ: str) -> subprocess.CompletedProcess
         env=plain_environ(**environ),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 
@@ -421,7 +421,7 @@ def held(root: Path, run_id: str) -> subprocess.Popen[str]:
     code = (
         "import sys, time; from pathlib import Path; from runback.store import running\n"
         "h = running.hold(Path(sys.argv[1]), sys.argv[2]); print('held', flush=True)\n"
-        "time.sleep(60)"
+        "time.sleep(600)"
     )
     words = [sys.executable, "-c", code, str(root), run_id]
     process = Started(words, env=plain_environ(), stdout=subprocess.PIPE)
@@ -445,7 +445,7 @@ def test_ps_knows_who_is_alive(tmp_path: Path, template: Path) -> None:
         (found,) = json.loads(out(store, "ps", "--json"))
         assert (found["status"], found["life"]) == ("RUNNING", "here")
         assert (found["epochs_done"], found["epochs"]) == (4, 10)
-        assert 80 < found["left_s"] < 120
+        assert 80 < found["left_s"] < 300
         screen = on_terminal("ps", cwd=store)
         assert re.search(r"^abababab  busy-bee-1  RUNNING .* 4/10 +\d+ (s|min)$", screen.text, re.M)
     finally:

@@ -295,7 +295,7 @@ def test_time_limit_and_interrupt(store: Store) -> None:
         assert second.returncode == 3
         assert f"a replay of run {run_id[:8]} is at work in" in second.stderr
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=180)
         assert process.returncode == 130, err
         assert err.splitlines()[-2].startswith("error: interrupted; the original is as it was")
     finally:

@@ -92,7 +92,7 @@ def test_killed_while_it_went_on_and_finished_after(store: Store, begun: str) ->
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + 60
+    end_s = time.monotonic() + 180
     while not is_so():
         assert time.monotonic() < end_s
         time.sleep(0.1)

@@ -354,7 +354,7 @@ def test_waits_for_a_training_that_writes(root: Path) -> None:
         rm.wait(2)
     writer.execute("COMMIT")
     writer.close()
-    assert rm.wait(30) == 0
+    assert rm.wait(180) == 0
     assert stage(root, run_id) == [("deleted", True)]
 
 
@@ -372,7 +372,7 @@ def test_waits_for_an_index_and_says_so(root: Path) -> None:
         said = rm.stderr.readline()
         assert stage(root, run_id) == [("active", False)]
     assert said == "runback: waits for `runback index`, which is at work here\n"
-    assert rm.communicate(timeout=30)[1] == ""
+    assert rm.communicate(timeout=180)[1] == ""
     assert stage(root, run_id) == [("deleted", True)]
 
 

@@ -390,7 +390,7 @@ def stop(number, frame):
 signal.signal(signal.SIGTERM, stop)
 try:
     print("up", sys.stdout.isatty(), flush=True)
-    time.sleep(60)
+    time.sleep(600)
 except KeyboardInterrupt:
     print("SIGINT", flush=True)
     sys.exit(42)
@@ -406,7 +406,7 @@ def test_signals_reach_the_command(project: Project, number: signal.Signals, sta
         assert process.stdout.readline() == "up False\n"
         process.send_signal(number)
         assert process.stdout.read() == f"{number.name}\n"
-        assert process.wait(10) == status
+        assert process.wait(180) == status
 
 
 def test_terminal_is_kept(project: Project) -> None:

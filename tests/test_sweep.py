@@ -429,7 +429,7 @@ def test_training_ends_when_its_search_dies_with_something_of_it_unread(tmp_path
     with ours:
         ours.sendall(b'{"name": "a", "metric": "score"}\n')
         ours.recv(1, socket.MSG_PEEK)  # of the first epoch, to which nobody answers
-    _, said = training.communicate(timeout=60)
+    _, said = training.communicate(timeout=180)
     assert (training.returncode, said) == (-signal.SIGTERM, "")
 
 
@@ -452,7 +452,7 @@ thread.join()
     with ours:
         ours.sendall(b'{"name": "a", "metric": "score"}\n')
         ours.recv(65_536)
-    _, said = training.communicate(timeout=60)
+    _, said = training.communicate(timeout=180)
     assert (training.returncode, said) == (1, "told\n")
 
 
@@ -492,7 +492,7 @@ def test_only_the_process_that_a_search_began_speaks_to_it(
         words = [sys.executable, "-S", "-c", code]
         environ = plain_environ(**{VARIABLE: name})
         done = subprocess.run(
-            words, env=environ, pass_fds=[number] if is_its else [], timeout=60, cwd=tmp_path
+            words, env=environ, pass_fds=[number] if is_its else [], timeout=180, cwd=tmp_path
         )
     assert done.returncode == status
 

@@ -180,7 +180,7 @@ def long_run(machine: Machine) -> Iterator[str]:
         yield run
     finally:
         (machine.folder / f"end {run}").touch()
-        process.communicate(timeout=60)
+        process.communicate(timeout=180)
     assert process.returncode == 0
 
 
@@ -438,4 +438,4 @@ def ui_of(machine: Machine) -> Iterator[str]:
         yield f"http://localhost:{port}"
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
+        process.wait(timeout=180)

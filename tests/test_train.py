@@ -220,7 +220,7 @@ def test_interrupted_run_is_killed_and_keeps_what_was_logged(
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == status
     assert "Traceback" not in err
     ((_, final, kept),) = place.query(sql)
@@ -233,7 +233,7 @@ def test_interrupted_training_ends_without_a_traceback(place: Place) -> None:
     assert process.stdout is not None
     assert any("Epoch 3/" in line for line in process.stdout)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == 130
     assert err.endswith("interrupted\n")
     assert "Traceback" not in err

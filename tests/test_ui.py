@@ -154,7 +154,7 @@ def served(project_with_a_run: Path) -> Iterator[tuple[str, subprocess.Popen[str
         yield address, process
     finally:
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=180)
     assert process.returncode == 0
     assert "Traceback" not in err
     assert f"runback: {address} (Ctrl-C ends it)\n" in err
@@ -267,7 +267,7 @@ def test_laptop_that_only_looks_gets_a_light_environment(
         make.wait_for_health(f"http://localhost:{port}", process, deadline_s=600)
     finally:
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=180)
     assert "making .venv-light from docker/light.txt" in err
     assert not (root / ".venv").exists()
     packages = {
