@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.replay import plants
+from bench.replay.acts import part
 from bench.replay.plants import ERROR, IDENTICAL, PLANTS, SCRIPT, Plant
 from bench.replay.project import REPOSITORY, Project, empty_store, make
 
@@ -95,7 +95,7 @@ def recorded(folder: Path, plant: Plant, database: Path) -> tuple[Project, str]:
     project = make(folder, scripts, database=database)
     with (folder / ".gitignore").open("a") as file:
         file.write("data/\nhome/\nmodel.pt\n")
-    for name, text in {**plant.files, **plants.part(0), **plants.part(1)}.items():
+    for name, text in {**plant.files, **part(0), **part(1)}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     environ = _environ(project, plant.recorded)
