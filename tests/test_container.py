@@ -129,6 +129,22 @@ def test_repository_of_a_worktree_is_mounted_too(tmp_path: Path) -> None:
     assert f"type=bind,source={main / '.git'},target={main / '.git'}" in mounts
 
 
+def test_repository_is_mounted_with_a_project_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git looks for it above the project. Not a home that is kept in git."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+    root = tmp_path / "parts" / "training"
+
+    def first() -> str:
+        return values(words(root=root, caller=replace(CALLER, cwd=root)), "--mount")[0]
+
+    assert first() == f"type=bind,source={tmp_path},target={tmp_path}"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert first() == f"type=bind,source={root},target={root}"
+
+
 def test_pointer_to_nowhere_mounts_nothing(tmp_path: Path) -> None:
     (tmp_path / ".git").write_text("gitdir: /no/such/folder\n")
     assert len(values(words(root=tmp_path, caller=replace(CALLER, cwd=tmp_path)), "--mount")) == 2

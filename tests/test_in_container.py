@@ -21,7 +21,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +44,7 @@ class Place:
 
     root: Path
     program: str
+    home: Path
 
     def start(
         self, *command: str, cwd: Path | None = None, **more: object
@@ -71,7 +72,7 @@ class Place:
         kept = ("DOCKER_HOST", "RUNBACK_BUILD_ARGS", "RUNBACK_ENGINE_ARGS", "LANG", "TERM")
         given = {name: os.environ[name] for name in kept if name in os.environ}
         path = f"{Path(self.program).parent}:/usr/bin:/bin"
-        return {**given, "HOME": str(self.root.parent), "PATH": path, "RUNBACK_ENGINE": "docker"}
+        return {**given, "HOME": str(self.home), "PATH": path, "RUNBACK_ENGINE": "docker"}
 
 
 def _socket_group() -> list[int]:
@@ -89,7 +90,7 @@ def place() -> Iterator[Place]:
     root = copy_project(folder / "my project", git=True)
     if os.getuid() == 0:
         subprocess.run(["chown", "-R", f"{UID}:{UID}", str(folder)], check=True)
-    made = Place(root, found.program)
+    made = Place(root, found.program, folder)
     done = made.run("--build")
     assert done.returncode == 0, done.stderr[-3000:]
     yield made
@@ -117,6 +118,40 @@ def test_run_is_in_the_store_with_its_artifacts_and_commit(
         ["git", "-c", "safe.directory=*", "rev-parse", "HEAD"], cwd=place.root, text=True
     )
     assert tags["mlflow.source.git.commit"] == head.strip()
+
+
+LOGS = """
+import mlflow
+
+with mlflow.start_run() as run:
+    mlflow.log_metric("loss", 1.0)
+"""
+
+
+def test_commit_is_known_below_the_top_of_a_repository_too(place: Place) -> None:
+    top = place.root.parent / "several projects"
+    top.mkdir()
+    part = replace(place, root=copy_project(top / "one"))
+    (part.root / "fit.py").write_text(LOGS)
+    (top / "another").touch()
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "safe.directory=*"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
+        subprocess.run([*git, *words], cwd=top, check=True)
+    (top / "another").write_text("no part of this project\n")
+    if os.getuid() == 0:
+        subprocess.run(["chown", "-R", f"{UID}:{UID}", str(top)], check=True)
+    done = part.run("python", "fit.py")
+    assert done.returncode == 0, done.stderr[-3000:]
+    head = subprocess.check_output([*git, "rev-parse", "HEAD"], cwd=top, text=True).strip()
+    (record,) = part.root.glob("mlruns/*/*/artifacts/runback")
+    manifest = json.loads((record / "manifest.json").read_text())
+    assert manifest["code"]["git"]["commit"] == head
+    assert manifest["code"]["git"]["dirty_files"] == ["another"]  # as outside: all of it is seen
+    assert "one/fit.py" in manifest["code"]["files"]
+    connection = sqlite3.connect(part.root / "mlflow.db")
+    tags = dict(connection.execute("SELECT key, value FROM tags"))
+    connection.close()
+    assert tags["mlflow.source.git.commit"] == head
 
 
 def test_no_file_is_roots(place: Place, trained: subprocess.CompletedProcess[str]) -> None:

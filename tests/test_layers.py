@@ -42,7 +42,7 @@ ALLOWED = {
         "terminal",
         "__version__",
     },
-    "launch": {"errors", "locked", "terminal", "launch", "store", "ui"},
+    "launch": {"errors", "git", "locked", "terminal", "launch", "store", "ui"},
     "environment": {"errors", "launch"},
     "tracking": {"launch", "terminal"},
     "remote": {"capture", "errors", "locked", "record", "remote", "store"},

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runback.errors import RunbackError
+from runback.git import top_level
 from runback.launch.inside import origin
 
 if TYPE_CHECKING:
@@ -79,15 +80,19 @@ def run_command(
     gpu: bool,
     extra: Sequence[str],
     command: Sequence[str],
+    folders: Sequence[Path] = (),
 ) -> list[str]:
-    """Return the `docker run` or `podman run` that runs `command` in `image`."""
+    """Return the `docker run` or `podman run` that runs `command` in `image`.
+
+    folders: that it sees besides the project, its repository and the working directory.
+    """
     return [
         *(engine.program, "run", "--rm"),
         *(["--interactive"] if caller.stdin else []),
         *(["--tty"] if caller.terminal else []),
         *(engine.gpu if gpu else ()),
         *_user(engine, caller),
-        *_mounts(root, caller),
+        *_mounts(root, caller, folders),
         *("--workdir", str(caller.cwd)),
         *_variables(caller, environ),
         # torch's data-loader workers hand batches over in /dev/shm; the engine's 64 MB are too few.
@@ -116,14 +121,24 @@ def _no_selinux_labels() -> list[str]:
     return ["--security-opt", "label=disable"]
 
 
-def _mounts(root: Path, caller: Caller) -> list[str]:
-    root = origin(root)
+def _mounts(root: Path, caller: Caller, more: Sequence[Path]) -> list[str]:
+    root = _repository(origin(root))
     folders = [root, caller.home]
     if git := _git_folder_elsewhere(root):
         folders.append(git)
     if not _is_within(caller.cwd, root):
         folders.insert(0, caller.cwd)  # an outer folder first, so that it hides none
-    return [word for folder in folders for word in ("--mount", bind(folder))]
+    folders += [folder for folder in more if not _is_within(folder, root)]
+    return [word for folder in dict.fromkeys(folders) for word in ("--mount", bind(folder))]
+
+
+def _repository(project: Path) -> Path:
+    """Return the repository that the project is a part of: git looks above, and at its owner.
+
+    Not one that holds the user's home, as some keep theirs in git.
+    """
+    top = top_level(project) or project
+    return project if _is_within(Path.home(), top) else top
 
 
 def bind(folder: Path) -> str:

@@ -39,18 +39,24 @@ def line(
     image_id = image.identity(chosen.engine, chosen.image)
     given = container.with_origin(environ, image_id)
     seen = [original.root, *(path for path in mounted if not path.is_relative_to(original.root))]
-    options = [word for path in dict.fromkeys(seen) for word in ("--mount", container.bind(path))]
     # A name without a value: the engine's command reads it from its own environment.
-    options += [word for name in _handed_over(original, environ) for word in ("--env", name)]
+    options = [word for name in _handed_over(original, environ) for word in ("--env", name)]
     return (
         container.run_command(
-            *(chosen.engine, chosen.image, code, caller, given),
+            *(chosen.engine, chosen.image, _launchers(code, folder), caller, given),
             gpu=bool(chosen.engine.gpu),
             extra=[*options, *extra],
             command=words,
+            folders=seen,
         ),
         {**client, **given},
     )
+
+
+def _launchers(code: Path, folder: Path) -> Path:
+    """Return the folder of the launcher, below the code's where the project is a part of it."""
+    places = [place for place in (folder, *folder.parents) if place.is_relative_to(code)]
+    return next((place for place in places if (place / "runback/launch").is_dir()), code)
 
 
 def _handed_over(original: Original, environ: Mapping[str, str]) -> list[str]:
