@@ -209,6 +209,8 @@ def test_another_driver_of_the_same_gpu() -> None:
         ("command/environ/MLFLOW_RUN_NAME", "b"),
         ("command/environ/RUNBACK_REPLAY", "1"),
         ("command/environ/PYTHONPATH", "/b"),
+        ("command/environ/DVC_EXP_NAME", "first"),
+        ("command/environ/DVC_STAGE", "train"),
         ("code/root", "/b"),
         ("at_end/randomness/python_state", TWO),
         ("randomness/at_start/python_state", TWO),

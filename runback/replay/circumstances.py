@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # What makes the environment, and Runback itself, compute nothing of a training.
 _TOOLS = {"pip", "runback", "uv"}
-_PLACE_PREFIXES = ("MLFLOW_", "RUNBACK_", "SLURM_")
-_PLACES = {"COLUMNS", "PYTHONPATH", "NVIDIA_VISIBLE_DEVICES"}
+_PLACE_PREFIXES = ("DVC_EXP_", "MLFLOW_", "RUNBACK_", "SLURM_")
+_PLACES = {"COLUMNS", "DVC_ROOT", "DVC_STAGE", "NVIDIA_VISIBLE_DEVICES", "PYTHONPATH"}
 _DEEPEST = 6
 _LONGEST = 200
 EDITED = "edited in place"
