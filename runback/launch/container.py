@@ -138,7 +138,8 @@ def _repository(project: Path) -> Path:
     Not one that holds the user's home, as some keep theirs in git.
     """
     top = top_level(project) or project
-    return project if _is_within(Path.home(), top) else top
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises without one
+    return project if _is_within(home, top) else top
 
 
 def bind(folder: Path) -> str:
