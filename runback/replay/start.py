@@ -43,7 +43,7 @@ def line(
     options = [word for name in _handed_over(original, environ) for word in ("--env", name)]
     return (
         container.run_command(
-            *(chosen.engine, chosen.image, _launchers(code, folder), caller, given),
+            *(chosen.engine, chosen.image, launchers(code, folder, original.script), caller, given),
             gpu=bool(chosen.engine.gpu),
             extra=[*options, *extra],
             command=words,
@@ -53,10 +53,15 @@ def line(
     )
 
 
-def _launchers(code: Path, folder: Path) -> Path:
-    """Return the folder of the launcher, below the code's where the project is a part of it."""
-    places = [place for place in (folder, *folder.parents) if place.is_relative_to(code)]
-    return next((place for place in places if (place / "runback/launch").is_dir()), code)
+def launchers(code: Path, folder: Path, script: str | None) -> Path:
+    """Return the folder of the launcher: below the code's, if the project is a part of it.
+
+    That of where the command is given; if that is elsewhere, that of the script.
+    """
+    starts = (folder, code / (script or ""))
+    places = (place for start in starts for place in (start, *start.parents))
+    inside = (place for place in places if place.is_relative_to(code))
+    return next((place for place in inside if (place / "runback/launch").is_dir()), code)
 
 
 def _handed_over(original: Original, environ: Mapping[str, str]) -> list[str]:
