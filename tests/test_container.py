@@ -132,7 +132,7 @@ def test_repository_of_a_worktree_is_mounted_too(tmp_path: Path) -> None:
 def test_repository_is_mounted_with_a_project_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Git looks for it above the project. Not a home that is kept in git."""
+    """Git looks for it above the project. Not a home that is kept in git, nor a system."""
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
     root = tmp_path / "parts" / "training"
@@ -141,8 +141,12 @@ def test_repository_is_mounted_with_a_project_in_it(
         return values(words(root=root, caller=replace(CALLER, cwd=root)), "--mount")[0]
 
     assert first() == f"type=bind,source={tmp_path},target={tmp_path}"
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert first() == f"type=bind,source={root},target={root}"
+    alone = f"type=bind,source={root},target={root}"
+    with monkeypatch.context() as home_in_git:
+        home_in_git.setenv("HOME", str(tmp_path))
+        assert first() == alone
+    monkeypatch.setattr(container, "SYSTEM_FOLDERS", (str(tmp_path / "bin"),))
+    assert first() == alone
 
 
 def test_pointer_to_nowhere_mounts_nothing(tmp_path: Path) -> None:

@@ -135,11 +135,12 @@ def _mounts(root: Path, caller: Caller, more: Sequence[Path]) -> list[str]:
 def _repository(project: Path) -> Path:
     """Return the repository that the project is a part of: git looks above, and at its owner.
 
-    Not one that holds the user's home, as some keep theirs in git.
+    Not one that holds the user's home, as some keep theirs in git, or what a container needs.
     """
     top = top_level(project) or project
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises without one
-    return project if _is_within(home, top) else top
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises without one
+    is_too_wide = any(_is_within(Path(folder), top) for folder in (home, *SYSTEM_FOLDERS))
+    return project if is_too_wide else top
 
 
 def bind(folder: Path) -> str:
