@@ -9,6 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from runback import interrupts
 from runback.errors import RunbackError
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def report(error: RunbackError) -> int:
 def ended(main: Callable[[], int | None]) -> int:
     """Return the exit status of `main()`: errors worded, Ctrl-C and a closed pipe quiet."""
     try:
-        return main() or 0
+        with interrupts.heard():
+            return main() or 0
     except RunbackError as error:
         return report(error)
     except KeyboardInterrupt:

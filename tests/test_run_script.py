@@ -430,7 +430,7 @@ def test_runs_on_the_oldest_python_that_the_launcher_promises(project: Project) 
     folder = project.root / "runback"
     files = [
         *folder.glob("launch/*.py"),
-        *(folder / f"{n}.py" for n in ("errors", "git", "terminal", "ui")),
+        *(folder / f"{n}.py" for n in ("errors", "git", "interrupts", "terminal", "ui")),
     ]
     for path in [*files, folder / "__init__.py", folder / "locked.py"]:
         ast.parse(path.read_text(), feature_version=(3, 9))
