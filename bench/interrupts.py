@@ -40,10 +40,9 @@ class Keyboard(threading.Thread):
             self.pressed += 1
             self.ended.clear()
             os.kill(os.getpid(), signal.SIGINT)
-            if not self.ended.wait(ENDS_WITHIN_S):
+            while not self.ended.wait(ENDS_WITHIN_S):
                 self.dropped.append(self.places[-1])
                 os.kill(os.getpid(), signal.SIGINT)
-                self.ended.wait()
 
     def note(self, number: int, frame: FrameType | None) -> None:
         self.places.append(traceback.format_stack(frame)[-1])
