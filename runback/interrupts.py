@@ -1,8 +1,10 @@
 """Have Ctrl-C and SIGTERM end a program where Python would drop them.
 
 What a signal's handler raises in a destructor or a weak reference's callback is printed and
-forgotten (sys.unraisablehook), and the training goes on. TensorFlow has many of them where a fit
-begins: there, one Ctrl-C in eleven went unheard (bench.interrupts). Standard library only, Python 3.9.
+forgotten (sys.unraisablehook), and the training goes on. TensorFlow has many of them where a
+fit begins: there, one Ctrl-C in eleven went unheard (bench.interrupts).
+
+Standard library only, Python 3.9: the launcher uses it too.
 """
 
 from __future__ import annotations
